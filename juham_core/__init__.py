@@ -1,0 +1,1 @@
+"""MQTT from Python through any client library, chosen by name at run time."""

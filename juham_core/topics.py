@@ -1,0 +1,201 @@
+"""Topic names and topic filters (MQTT 5 section 4.7): pure functions, and the tree that routes by filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Generic, TypeVar
+
+from juham_core.errors import TopicError
+
+MAX_TOPIC_BYTES: Final = 65_535
+SHARE_PREFIX: Final = "$share/"
+
+
+def check_topic(topic: object) -> str:
+    """Return the topic name if it may be published to; raise :class:`TopicError` if not.
+
+    Forbidden are anything but str, the empty string, the wildcards ``#`` and ``+``, NUL, text that UTF-8
+    cannot carry (lone surrogates) and more than 65,535 bytes (MQTT 5 sections 1.5.4 and 4.7.3).
+    """
+    text = _check_text(topic, "topic")
+    if "#" in text or "+" in text:
+        raise TopicError(
+            f"cannot publish to {_shown(text)}: '#' and '+' are wildcards, for subscribing only"
+        )
+    return text
+
+
+def check_filter(topic_filter: object) -> str:
+    """Return the topic filter if it may be subscribed to; raise :class:`TopicError` if not.
+
+    ``+`` must fill a level and ``#`` must fill the last one (section 4.7.1). A shared subscription reads
+    ``$share/GROUP/FILTER`` with a group free of wildcards and a filter that is not empty (section 4.8.2).
+    """
+    text = _check_text(topic_filter, "topic filter")
+    _, plain = split_share(text)
+    levels = plain.split("/")
+    for position, level in enumerate(levels):
+        if "#" in level and (level != "#" or position != len(levels) - 1):
+            raise TopicError(f"invalid topic filter {_shown(text)}: '#' must stand alone in the last level")
+        if "+" in level and level != "+":
+            raise TopicError(f"invalid topic filter {_shown(text)}: '+' must stand alone in its level")
+    return text
+
+
+def split_share(topic_filter: str) -> tuple[str | None, str]:
+    """Split ``$share/GROUP/FILTER`` into group and filter; a plain filter has the group None."""
+    if not topic_filter.startswith(SHARE_PREFIX):
+        return None, topic_filter
+    group, separator, plain = topic_filter[len(SHARE_PREFIX) :].partition("/")
+    if not group or not separator or not plain or "+" in group or "#" in group:
+        raise TopicError(
+            f"invalid shared subscription {_shown(topic_filter)}: "
+            "it reads $share/GROUP/FILTER, with a group free of wildcards"
+        )
+    return group, plain
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Tell whether a valid topic filter matches a valid topic name (section 4.7).
+
+    ``a/#`` matches ``a`` itself; one that begins with a wildcard matches no topic that begins with ``$``.
+    """
+    _, plain = split_share(topic_filter)
+    if topic.startswith("$") and plain[0] in "+#":
+        return False
+    wanted, levels = plain.split("/"), topic.split("/")
+    for position, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if position == len(levels) or level not in ("+", levels[position]):
+            return False
+    return len(wanted) == len(levels)
+
+
+def _check_text(text: object, what: str) -> str:
+    if not isinstance(text, str):
+        raise TopicError(f"a {what} is a str, not {type(text).__name__}")
+    if not text:
+        raise TopicError(f"a {what} has at least one character")
+    if "\0" in text:
+        raise TopicError(f"invalid {what} {_shown(text)}: it contains NUL")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as exc:
+        raise TopicError(f"invalid {what} {_shown(text)}: it is not valid UTF-8 ({exc.reason})") from exc
+    if size > MAX_TOPIC_BYTES:
+        raise TopicError(f"a {what} has at most {MAX_TOPIC_BYTES:,} bytes; {_shown(text)} has {size:,}")
+    return text
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")
+
+
+T = TypeVar("T")
+
+
+class _Node(Generic[T]):
+    __slots__ = ("children", "values")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node[T]] = {}
+        self.values: list[T] = []
+
+
+class FilterTree(Generic[T]):
+    """Values by topic filter, found by topic in time that grows with the topic's depth.
+
+    The number of filters does not matter: each level of the topic follows at most its own name, ``+`` and
+    ``#``. A filter may hold several values; equal ones are held once. Not locked: its owner is.
+    """
+
+    def __init__(self) -> None:
+        self._root: _Node[T] = _Node()
+
+    def add(self, topic_filter: str, value: T) -> None:
+        """Hold the value under a (valid, unshared) filter, unless an equal one is held there already."""
+        node = self._root
+        for level in topic_filter.split("/"):
+            node = node.children.setdefault(level, _Node())
+        if value not in node.values:
+            # Replaced, never changed in place: a reader may be going through the old list.
+            node.values = [*node.values, value]
+
+    def remove(self, topic_filter: str, value: T | None = None) -> bool:
+        """Let go of one value, or of all a filter holds; True if there was anything to let go of."""
+        path: list[tuple[_Node[T], str]] = []
+        node = self._root
+        for level in topic_filter.split("/"):
+            child = node.children.get(level)
+            if child is None:
+                return False
+            path.append((node, level))
+            node = child
+        kept = [] if value is None else [held for held in node.values if held != value]
+        found = len(kept) != len(node.values)
+        node.values = kept
+        for parent, level in reversed(path):
+            child = parent.children[level]
+            if child.values or child.children:
+                break
+            del parent.children[level]
+        return found
+
+    def get(self, topic_filter: str) -> list[T]:
+        """What is held under exactly this filter."""
+        node: _Node[T] | None = self._root
+        for level in topic_filter.split("/"):
+            node = node.children.get(level) if node else None
+        return list(node.values) if node else []
+
+    def match(self, topic: str) -> list[T]:
+        """What is held under every filter that matches the topic; equal values from two filters come once."""
+        found: list[T] = []
+        nodes = [self._root]
+        levels = topic.split("/")
+        # Section 4.7.2: a wildcard in the first level does not match a topic that begins with '$'.
+        wild = not topic.startswith("$")
+        for level in levels:
+            following: list[_Node[T]] = []
+            for node in nodes:
+                children = node.children
+                if wild:
+                    rest = children.get("#")
+                    if rest is not None:
+                        found += rest.values
+                    anything = children.get("+")
+                    if anything is not None:
+                        following.append(anything)
+                named = children.get(level)
+                if named is not None:
+                    following.append(named)
+            nodes = following
+            wild = True
+            if not nodes:
+                break
+        for node in nodes:
+            found += node.values
+            rest = node.children.get("#")  # 'a/#' matches 'a'
+            if rest is not None:
+                found += rest.values
+        return found if len(found) < 2 else _unique(found)
+
+    def __iter__(self) -> Iterator[tuple[str, T]]:
+        pending: list[tuple[str, _Node[T]]] = list(self._root.children.items())
+        while pending:
+            path, node = pending.pop()
+            for value in node.values:
+                yield path, value
+            pending += [(f"{path}/{level}", child) for level, child in node.children.items()]
+
+    def __bool__(self) -> bool:
+        return bool(self._root.children)
+
+
+def _unique(values: list[T]) -> list[T]:
+    unique: list[T] = []
+    for value in values:
+        if value not in unique:
+            unique.append(value)
+    return unique

@@ -1,0 +1,1 @@
+"""The gmqtt backends of Juham."""

@@ -1,0 +1,1 @@
+"""The paho backends of Juham."""
