@@ -1,0 +1,56 @@
+"""What a backend can do, declared on its class so that it can be asked without connecting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+
+from juham_core.errors import NotSupportedError
+
+
+def _capability(meaning: str) -> bool:
+    declared: bool = field(default=False, metadata={"meaning": meaning})
+    return declared
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """The abilities that differ between client libraries; all False unless declared.
+
+    Using one that is missing raises :class:`~juham_core.errors.NotSupportedError`.
+    """
+
+    mqtt_311: bool = _capability("MQTT 3.1.1")
+    mqtt_5: bool = _capability("MQTT 5")
+    qos_2: bool = _capability("QoS 2")
+    tcp: bool = _capability("TCP")
+    tls: bool = _capability("TLS")
+    websockets: bool = _capability("websockets")
+    unix_sockets: bool = _capability("unix sockets")
+    in_process: bool = _capability("in-process broker")
+    bind_address: bool = _capability("local address to bind to")
+    persistent_session: bool = _capability("persistent sessions")
+    shared_subscriptions: bool = _capability("shared subscriptions")
+    manual_ack: bool = _capability("manual acknowledgement")
+
+    def require(self, name: str, backend: str) -> None:
+        """Raise NotSupportedError unless this capability is declared."""
+        if not getattr(self, name):
+            have = ", ".join(meaning for ability, meaning, has in self.rows() if has)
+            raise NotSupportedError(
+                f"the backend {backend} does not support {self.meaning(name)}; it supports: {have}"
+            )
+
+    def rows(self) -> Iterator[tuple[str, str, bool]]:
+        """Each capability as (name, what it means, whether it is declared)."""
+        for item in fields(self):
+            yield item.name, item.metadata["meaning"], getattr(self, item.name)
+
+    @classmethod
+    def meaning(cls, name: str) -> str:
+        """A capability's name as a person would say it."""
+        for item in fields(cls):
+            if item.name == name:
+                meaning: str = item.metadata["meaning"]
+                return meaning
+        raise KeyError(name)

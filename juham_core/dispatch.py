@@ -1,0 +1,154 @@
+"""The thread that runs the application's handlers: one at a time, in order, away from the network."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+Task = tuple[Callable[..., None], tuple[Any, ...]]
+
+
+class Dispatcher:
+    """A bounded queue of calls, and the one thread at a time that makes them.
+
+    A library's network thread puts, so a slow handler does not keep it from its keepalive. Calls that come
+    while no thread runs wait for one.
+    """
+
+    def __init__(self, name: str, report: Callable[[BaseException], None]) -> None:
+        self._name = name
+        self._report = report
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._runner: int | None = None
+        self._stopping = False
+        self._room = threading.Condition()
+        self._short_of_room = 0
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn."""
+        return self._tasks.qsize()
+
+    @property
+    def running(self) -> bool:
+        """True while a thread makes the calls."""
+        thread = self._thread
+        return self._runner is not None or (thread is not None and thread.is_alive())
+
+    @property
+    def current(self) -> bool:
+        """True on the thread that makes the calls: inside a handler."""
+        return self._runner == threading.get_ident()
+
+    def put(self, function: Callable[..., None], *args: Any) -> None:
+        """Have the call made in its turn. Never blocks."""
+        self._tasks.put((function, args))
+
+    def wait_for_room(self, limit: int, given_up: Callable[[], bool]) -> bool:
+        """Block until fewer than ``limit`` calls wait; False if ``given_up()`` became true first.
+
+        Inside a handler it returns at once: the handler would wait for itself.
+        """
+        if self.current:
+            return True
+        with self._room:
+            self._short_of_room += 1
+            try:
+                while self._tasks.qsize() >= limit:
+                    if given_up():
+                        return False
+                    self._room.wait(0.1)
+            finally:
+                self._short_of_room -= 1
+        return True
+
+    def start(self) -> bool:
+        """Run in a thread of its own; False if one runs already."""
+        with self._lock:
+            if self.current:
+                self._stopping = False  # stopped and started again inside one handler
+                return False
+            if self.running:
+                return False
+            self._stopping = False
+            self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
+            self._thread.start()
+            return True
+
+    def run(self) -> None:
+        """Make the calls on the calling thread until :meth:`stop`; at once if a thread does so already.
+
+        SystemExit and KeyboardInterrupt leave it, as they would leave any loop of a main program.
+        """
+        with self._lock:
+            thread = self._thread
+            if thread is None or not thread.is_alive():
+                thread = None
+                self._stopping = False
+                self._runner = threading.get_ident()
+        if thread is not None:
+            thread.join()
+            return
+        try:
+            self._work(Exception)
+        finally:
+            self._runner = None
+
+    def stop(self, *, wait: bool = True) -> None:
+        """Make no further call. Blocks until the present one has returned, unless called from inside it."""
+        with self._lock:
+            self._stopping = True
+            thread = self._thread
+            self._tasks.put(None)  # a wake-up; whoever meets one later ignores it
+        with self._room:
+            self._room.notify_all()
+        if thread is not None and not self.current and wait:
+            thread.join()
+            with self._lock:
+                if self._thread is thread:
+                    self._thread = None
+
+    def drain(self, timeout: float) -> bool:
+        """Block until no call waits or runs, for at most ``timeout`` seconds; tell which.
+
+        True at once where nothing would run them, and inside a handler.
+        """
+        if not self.running or self.current:
+            return True
+        drained = threading.Event()
+        self.put(drained.set)
+        return drained.wait(timeout)
+
+    def clear(self) -> int:
+        """Forget the calls that wait; return how many they were."""
+        forgotten = 0
+        while not self._tasks.empty():
+            task = self._tasks.get()
+            forgotten += task is not None
+        return forgotten
+
+    def _main(self) -> None:
+        self._runner = threading.get_ident()
+        try:
+            self._work(BaseException)
+        finally:
+            self._runner = None
+
+    def _work(self, contained: type[BaseException]) -> None:
+        get = self._tasks.get
+        while not self._stopping:
+            task = get()
+            if task is None:
+                continue
+            function, args = task
+            try:
+                function(*args)
+            except contained as exc:  # noqa: BLE001 - one call that fails must not keep the next from coming
+                self._report(exc)
+            if self._short_of_room:
+                with self._room:
+                    self._room.notify_all()

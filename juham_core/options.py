@@ -1,0 +1,329 @@
+"""The options of a connection, and the URL that spells them."""
+
+from __future__ import annotations
+
+import difflib
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from juham_core.errors import OptionError
+from juham_core.message import check_qos, encode_payload
+from juham_core.topics import check_topic
+from juham_core.wire.packets import MQTT_5, MQTT_311, Will
+from juham_core.wire.properties import Properties
+
+# scheme -> transport, TLS, port
+SCHEMES: Final[dict[str, tuple[str, bool, int]]] = {
+    "mqtt": ("tcp", False, 1883),
+    "mqtts": ("tcp", True, 8883),
+    "ws": ("websockets", False, 80),
+    "wss": ("websockets", True, 443),
+    "unix": ("unix", False, 0),
+    "memory": ("memory", False, 0),
+}
+_SECRETS: Final = frozenset({"password", "keyfile_password"})
+_PROTOCOLS: Final = {"3.1.1": MQTT_311, "311": MQTT_311, "4": MQTT_311, "5": MQTT_5, "5.0": MQTT_5}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything a connection needs to know; the names are those of the URL's options. Times in seconds.
+
+    Frozen: :meth:`changed` returns a checked copy. A password shows in no repr and in no saved file.
+    """
+
+    host: str = "localhost"
+    port: int | None = None
+    """None: the scheme's own port (1883, or 8883 with TLS; 80 and 443 for websockets)."""
+    transport: str = "tcp"
+    """``tcp``, ``websockets``, ``unix`` (then ``host`` is the socket's path) or ``memory``."""
+    path: str = "/mqtt"
+    """The path of a websocket."""
+    ws_headers: Mapping[str, str] | None = field(default=None, repr=False)
+    username: str | None = None
+    password: str | bytes | None = field(default=None, repr=False)
+    client_id: str | None = None
+    """None: made from the client's name and a random suffix; a persistent session needs one of its own."""
+    keepalive: int = 60
+    clean_start: bool = True
+    """False asks the broker for the session of an earlier connection (MQTT 5 section 3.1.2.4)."""
+    session_expiry: int | None = None
+    """Seconds a session outlives its connection; None: as long as the broker allows if not clean_start."""
+    protocol: int = MQTT_311
+    """4 for MQTT 3.1.1, 5 for MQTT 5; in a URL ``3.1.1`` and ``5``."""
+    properties: Properties = field(default_factory=Properties)
+    """More properties for CONNECT, MQTT 5 only."""
+    will: Will | None = None
+    bind_address: str = ""
+    connect_timeout: float = 10.0
+    """For the transport and TLS to stand, and again for CONNACK to come."""
+    close_timeout: float = 5.0
+    """For what is under way to be finished when the client is closed."""
+    tls: bool = False
+    ca_certs: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    keyfile_password: str | None = field(default=None, repr=False)
+    insecure: bool = False
+    """True accepts any certificate: for trials only."""
+    ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
+    """A context of the application's own, in the place of the five options above."""
+    reconnect: bool = True
+    reconnect_min: float = 1.0
+    reconnect_max: float = 120.0
+    max_inflight: int = 20
+    """Publishes of QoS 1 and 2 sent and not yet acknowledged; the broker may ask for fewer."""
+    max_queued: int = 65_536
+    """Publishes of QoS 1 and 2 that may wait for the broker."""
+    max_received: int = 65_536
+    """Received messages that may wait for their handlers; past it QoS 0 is dropped and counted."""
+    manual_ack: bool = False
+    """True: the application acknowledges each message of QoS 1 and 2 with ``ack``."""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def effective_port(self) -> int:
+        """The port to connect to."""
+        if self.port is not None:
+            return self.port
+        return next(port for transport, tls, port in SCHEMES.values() if (transport, tls) == self._where)
+
+    @property
+    def _where(self) -> tuple[str, bool]:
+        return self.transport, self.tls and self.transport in ("tcp", "websockets")
+
+    @property
+    def effective_session_expiry(self) -> int:
+        """The Session Expiry Interval to ask for under MQTT 5 (section 3.1.2.11.2)."""
+        if self.session_expiry is not None:
+            return self.session_expiry
+        return 0 if self.clean_start else 0xFFFF_FFFF
+
+    @property
+    def password_bytes(self) -> bytes | None:
+        """The password as CONNECT carries it (section 3.1.3.6)."""
+        return self.password.encode() if isinstance(self.password, str) else self.password
+
+    def changed(self, **changes: Any) -> Options:
+        """A copy with these options changed. Raises OptionError for an unknown or invalid one."""
+        for name in changes:
+            if name not in _DEFAULTS:
+                raise unknown_option(name)
+        return replace(self, **changes)
+
+    def make_ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS context that the options describe: certificates and host names are verified by default."""
+        if not self.tls:
+            return None
+        if self.ssl_context is not None:
+            return self.ssl_context
+        try:
+            context = ssl.create_default_context(cafile=self.ca_certs)
+            if self.certfile is not None:
+                context.load_cert_chain(self.certfile, self.keyfile, self.keyfile_password)
+        except (OSError, ssl.SSLError) as exc:
+            named = ", ".join(str(p) for p in (self.ca_certs, self.certfile, self.keyfile) if p)
+            raise OptionError(f"cannot use the TLS files {named}: {exc}") from exc
+        if self.insecure:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def to_dict(self) -> dict[str, Any]:
+        """What differs from the defaults, as JSON knows it; secrets and live objects are left out."""
+        saved: dict[str, Any] = {}
+        for name, default in _DEFAULTS.items():
+            value = getattr(self, name)
+            if value != default and name not in _SECRETS and isinstance(value, str | int | float | bool):
+                saved[name] = value
+        return saved
+
+    def describe(self) -> str:
+        """Where this leads, for messages: scheme, host and port, and never a secret."""
+        scheme = next(name for name, (kind, tls, _) in SCHEMES.items() if (kind, tls) == self._where)
+        if self.transport == "unix":
+            return f"unix://{self.host}"
+        if self.transport == "memory":
+            return f"memory://{self.host}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.effective_port}"
+
+
+_DEFAULTS: Final[dict[str, Any]] = {
+    item.name: item.default if item.default is not MISSING else Properties() for item in fields(Options)
+}
+
+
+def unknown_option(name: str) -> OptionError:
+    """The error for an option that does not exist, with the closest that does."""
+    known = [*_DEFAULTS, *_WILL_PARTS]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return OptionError(f"unknown option {name!r}: {hint}the options are {', '.join(sorted(known))}")
+
+
+def _check(options: Options) -> None:
+    if not isinstance(options.host, str) or not options.host:
+        raise OptionError("the option 'host' is a name, an address or a path, and not empty")
+    if options.transport not in {transport for transport, _, _ in SCHEMES.values()}:
+        raise OptionError(
+            f"the option 'transport' is tcp, websockets, unix or memory, not {options.transport!r}"
+        )
+    if options.protocol not in (MQTT_311, MQTT_5):
+        raise OptionError(f"the option 'protocol' is 4 (MQTT 3.1.1) or 5, not {options.protocol!r}")
+    _check_range(options, "port", 0, 65_535, optional=True)
+    _check_range(options, "keepalive", 0, 65_535)
+    _check_range(options, "session_expiry", 0, 0xFFFF_FFFF, optional=True)
+    _check_range(options, "max_inflight", 1, 65_535)
+    _check_range(options, "max_queued", 0, 2**31)
+    _check_range(options, "max_received", 1, 2**31)
+    for name in ("connect_timeout", "close_timeout", "reconnect_min", "reconnect_max"):
+        value = getattr(options, name)
+        if not isinstance(value, int | float) or not 0 <= value < 1e9:
+            raise OptionError(f"the option {name!r} is a number of seconds, not {value!r}")
+    if options.reconnect_max < options.reconnect_min:
+        raise OptionError("the option 'reconnect_max' is at least 'reconnect_min'")
+    if options.password is not None and options.username is None and options.protocol == MQTT_311:
+        raise OptionError("MQTT 3.1.1 has no password without a username (section 3.1.2.9)")
+    if options.protocol == MQTT_311 and (options.properties or (options.will and options.will.properties)):
+        raise OptionError("CONNECT carries properties only under MQTT 5: add protocol=5")
+    if options.will is not None:
+        check_topic(options.will.topic)
+        check_qos(options.will.qos)
+    for name in ("client_id", "username"):
+        value = getattr(options, name)
+        if value is not None and (not isinstance(value, str) or "\0" in value or len(value.encode()) > 0xFFFF):
+            raise OptionError(f"the option {name!r} is a str without NUL of at most 65,535 bytes")
+
+
+def _check_range(options: Options, name: str, low: int, high: int, *, optional: bool = False) -> None:
+    value = getattr(options, name)
+    if value is None and optional:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise OptionError(f"the option {name!r} is a whole number from {low:,} to {high:,}, not {value!r}")
+
+
+# --- the URL ------------------------------------------------------------------------------------------
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("it is true or false")
+
+
+def _protocol(text: str) -> int:
+    if text not in _PROTOCOLS:
+        raise ValueError("it is 3.1.1 or 5")
+    return _PROTOCOLS[text]
+
+
+_PARSERS: Final[dict[str, Callable[[str], Any]]] = {
+    "client_id": str,
+    "keepalive": int,
+    "clean_start": _flag,
+    "session_expiry": int,
+    "protocol": _protocol,
+    "bind_address": str,
+    "connect_timeout": float,
+    "close_timeout": float,
+    "ca_certs": str,
+    "certfile": str,
+    "keyfile": str,
+    "keyfile_password": str,
+    "insecure": _flag,
+    "reconnect": _flag,
+    "reconnect_min": float,
+    "reconnect_max": float,
+    "max_inflight": int,
+    "max_queued": int,
+    "max_received": int,
+    "manual_ack": _flag,
+}
+_WILL_PARTS: Final[dict[str, Callable[[str], Any]]] = {
+    "will_topic": str,
+    "will_payload": str,
+    "will_qos": int,
+    "will_retain": _flag,
+}
+
+
+def parse_url(url: str) -> tuple[str | None, dict[str, Any]]:
+    """Split ``scheme[+backend]://[user[:password]@]host[:port][/path][?options]``.
+
+    Returns the backend's name, if the URL has one, and the options it spells. User, password and path are
+    percent-decoded. Raises OptionError, which never repeats the URL, for it may hold a password.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except (ValueError, TypeError, AttributeError) as exc:
+        raise OptionError(f"not a URL: {_without_secret(exc)}") from None
+    scheme, _, backend = parts.scheme.partition("+")
+    if scheme not in SCHEMES:
+        raise OptionError(
+            f"unknown scheme {scheme!r}: a URL begins with {', '.join(SCHEMES)}, "
+            "each followed by +BACKEND if one is to be chosen, as in mqtt+gmqtt://localhost"
+        )
+    transport, tls, _ = SCHEMES[scheme]
+    options: dict[str, Any] = {"transport": transport, "tls": tls}
+    if transport == "unix":
+        options["host"] = unquote(parts.netloc + parts.path)
+        if not options["host"]:
+            raise OptionError("a unix URL names its socket: unix:///run/mosquitto.sock")
+    else:
+        options["host"] = unquote(parts.hostname or "localhost")
+        if port is not None:
+            options["port"] = port
+        if parts.path not in ("", "/"):
+            if transport != "websockets":
+                raise OptionError(f"a {scheme} URL has no path; topics are named when subscribing")
+            options["path"] = unquote(parts.path)
+        if parts.username is not None:
+            options["username"] = unquote(parts.username)
+        if parts.password is not None:
+            options["password"] = unquote(parts.password)
+    options.update(_parse_query(parts.query))
+    # The checks of Options itself, while it is plain that the URL is to blame.
+    Options(**options)
+    return backend or None, options
+
+
+def _parse_query(query: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    will: dict[str, Any] = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        parser = _PARSERS.get(name) or _WILL_PARTS.get(name)
+        if parser is None:
+            raise unknown_option(name)
+        target = will if name in _WILL_PARTS else options
+        if name in target:
+            raise OptionError(f"the option {name!r} stands twice in the URL")
+        try:
+            target[name] = parser(text)
+        except ValueError as exc:
+            shown = "its value" if name in _SECRETS else repr(text)
+            raise OptionError(f"the option {name!r} cannot be {shown}: {exc}") from None
+    if will:
+        if "will_topic" not in will:
+            raise OptionError("a will needs the option 'will_topic'")
+        options["will"] = Will(
+            check_topic(will["will_topic"]),
+            encode_payload(will.get("will_payload")),
+            check_qos(will.get("will_qos", 0)),
+            will.get("will_retain", False),
+        )
+    return options
+
+
+def _without_secret(exc: Exception) -> str:
+    # urlsplit quotes the part it stumbles over, which may be the password.
+    return "its port is no number from 0 to 65535" if "ort" in str(exc) else "it cannot be taken apart"

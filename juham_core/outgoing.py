@@ -1,0 +1,289 @@
+"""What goes out, in order: the bounded queue of publishes, the in-flight window, and requests under way.
+
+Every backend shares this. Requests are handed to the library by one thread at a time, yet nothing here
+makes a thread wait: whoever finds the hand-over under way leaves, and whoever does it looks again before it
+leaves. So a library's network thread may report an acknowledgement while it holds locks of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+from juham_core.errors import JuhamError, NotConnectedError, PublishError, QueueFullError
+from juham_core.message import MqttMsg, PublishReceipt
+from juham_core.wire.packets import Subscription
+
+T = TypeVar("T")
+
+
+class Awaiting(Generic[T]):
+    """Requests by the library's key for them, tolerant of an answer that overtakes its own sender.
+
+    A library hands out the key when its call returns, yet its network thread may bring the answer first.
+    Senders take turns (their owner sees to it); answers come from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._sent: dict[int, T] = {}
+        self._early: dict[int, Any] = {}
+        self._sending = False
+
+    def sending(self) -> None:
+        """Announce a request: answers to unknown keys are kept until :meth:`sent` has claimed its own."""
+        self._early.clear()
+        self._sending = True
+
+    def sent(self, key: int, request: T) -> tuple[T, Any] | None:
+        """Enter the request; if its answer is already here, take both out again."""
+        self._sent[key] = request
+        self._sending = False
+        if self._early:
+            answer = self._early.pop(key, self)
+            if answer is not self and self._sent.pop(key, None) is not None:
+                return request, answer
+        return None
+
+    def answered(self, key: int, answer: Any) -> T | None:
+        """Take out the request that this answers; None if there is none (yet)."""
+        request = self._sent.pop(key, None)
+        if request is None:
+            if self._sending:
+                self._early[key] = answer
+            request = self._sent.pop(key, None)  # it may have been entered since the first look
+        return request
+
+    def take_all(self) -> list[T]:
+        """Take every request out, in the order they were sent."""
+        taken = list(self._sent.values())
+        self._sent.clear()
+        self._sending = False
+        return taken
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(list(self._sent.values()))
+
+
+class SubscribeRequest:
+    """Filters on their way to the broker, and the receipts that wait for its verdict on them."""
+
+    def __init__(self, subscriptions: list[Subscription], receipts: list[Any]) -> None:
+        self.subscriptions = subscriptions
+        self.receipts = receipts
+
+
+class UnsubscribeRequest:
+    """Filters to be given up, and the receipts that wait for the broker to say so."""
+
+    def __init__(self, topic_filters: list[str], receipts: list[Any]) -> None:
+        self.topic_filters = topic_filters
+        self.receipts = receipts
+
+
+class Library(Protocol):
+    """The primitives of a backend that this module calls; see :class:`~juham_core.jmqtt.JMqtt`."""
+
+    def _publish(self, message: MqttMsg) -> int: ...
+    def _subscribe(self, subscriptions: list[Subscription]) -> int: ...
+    def _unsubscribe(self, topic_filters: list[str]) -> int: ...
+
+
+class Outgoing:
+    """The queue and the window of one client."""
+
+    def __init__(
+        self,
+        library: Library,
+        acknowledged: Callable[[PublishReceipt, Any], None],
+        subscribed: Callable[[SubscribeRequest | UnsubscribeRequest, Any], None],
+    ) -> None:
+        self.max_queued = 0
+        self.window = 20
+        self._library = library
+        self._acknowledged = acknowledged
+        self._subscribed = subscribed
+        self._controls: deque[SubscribeRequest | UnsubscribeRequest] = deque()
+        self._queue: deque[PublishReceipt] = deque()
+        self._in_flight: Awaiting[PublishReceipt] = Awaiting()
+        self._subscribing: Awaiting[SubscribeRequest] = Awaiting()
+        self._unsubscribing: Awaiting[UnsubscribeRequest] = Awaiting()
+        self._up = False
+        self._handing_over = threading.Lock()
+        self._changed = threading.Condition()
+        self._watchers = 0
+
+    @property
+    def queued(self) -> int:
+        """Publishes accepted and not yet handed to the library."""
+        return len(self._queue)
+
+    @property
+    def in_flight(self) -> int:
+        """Publishes handed to the library and not yet acknowledged."""
+        return len(self._in_flight)
+
+    def offer(self, receipt: PublishReceipt) -> None:
+        """Accept a publish of QoS 1 or 2, or raise QueueFullError."""
+        if len(self._queue) >= self.max_queued:
+            raise QueueFullError(
+                f"{len(self._queue):,} messages wait for the broker already (max_queued={self.max_queued:,}): "
+                "this one was not accepted; publish slower, wait for receipts, or raise max_queued"
+            )
+        self._queue.append(receipt)
+        self.hand_over()
+
+    def request(self, request: SubscribeRequest | UnsubscribeRequest) -> None:
+        """Send a subscribe or unsubscribe while connected; the ledger remembers it if that fails."""
+        self._controls.append(request)
+        self.hand_over()
+
+    def up(self, resent: bool) -> None:
+        """Begin to hand over: a connection stands.
+
+        ``resent`` tells that the library itself sends again what was in flight; otherwise it goes first here.
+        """
+        if not resent:
+            self._queue.extendleft(reversed(self._in_flight.take_all()))
+        self._up = True
+        self.hand_over()
+
+    def stop(self) -> None:
+        """Hand over nothing more; returns at once."""
+        self._up = False
+
+    def collect(self) -> list[SubscribeRequest | UnsubscribeRequest]:
+        """After :meth:`stop`: return the subscribes and unsubscribes that will never be answered.
+
+        Waits for whoever is handing over, so it is not for a library's own thread.
+        """
+        with self._handing_over:
+            orphans: list[SubscribeRequest | UnsubscribeRequest] = []
+            orphans += self._subscribing.take_all()
+            orphans += self._unsubscribing.take_all()
+            orphans += self._controls
+            self._controls.clear()
+        return orphans
+
+    def fail_all(self, error: Callable[[PublishReceipt], JuhamError]) -> int:
+        """Resolve every publish that is queued or in flight as failed; return how many."""
+        with self._handing_over:
+            receipts = self._in_flight.take_all() + list(self._queue)
+            self._queue.clear()
+        failed = [receipt for receipt in receipts if receipt._resolve(error(receipt))]
+        self._notify()
+        return len(failed)
+
+    def wait_empty(self, timeout: float) -> bool:
+        """Block until nothing is queued or in flight, for at most ``timeout`` seconds; tell which."""
+        with self._changed:
+            self._watchers += 1
+            try:
+                return self._changed.wait_for(lambda: not self._queue and not len(self._in_flight), timeout)
+            finally:
+                self._watchers -= 1
+
+    def acknowledged(self, key: int, answer: Any) -> None:
+        """Take the broker's answer to a publish; from any thread."""
+        receipt = self._in_flight.answered(key, answer)
+        if receipt is not None:
+            self._finish(receipt, answer)
+
+    def subscribed(self, key: int, answer: Any) -> None:
+        """Take a SUBACK's codes."""
+        request = self._subscribing.answered(key, answer)
+        if request is not None:
+            self._subscribed(request, answer)
+
+    def unsubscribed(self, key: int, answer: Any) -> None:
+        """Take an UNSUBACK's codes."""
+        request = self._unsubscribing.answered(key, answer)
+        if request is not None:
+            self._subscribed(request, answer)
+
+    def hand_over(self) -> None:
+        """Hand to the library whatever may go now."""
+        while self._ready():
+            if not self._handing_over.acquire(blocking=False):
+                return  # whoever holds it looks again after letting go
+            try:
+                while self._ready():
+                    if self._controls:
+                        self._send_control(self._controls.popleft())
+                    elif not self._send_publish(self._queue.popleft()):
+                        return
+            finally:
+                self._handing_over.release()
+
+    def _ready(self) -> bool:
+        return self._up and bool(
+            self._controls or (self._queue and len(self._in_flight) < self.window)
+        )
+
+    def _send_publish(self, receipt: PublishReceipt) -> bool:
+        message = receipt._message
+        if message is None or receipt.done():
+            return True
+        self._in_flight.sending()
+        try:
+            key = self._library._publish(message)
+        except NotConnectedError:
+            # The connection went while we were at it: the message keeps its place for the next one.
+            self._queue.appendleft(receipt)
+            self._up = False
+            return False
+        except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one message has failed
+            receipt._resolve(_translated(exc, f"publish to {message.topic!r}"))
+            self._notify()
+            return True
+        early = self._in_flight.sent(key, receipt)
+        if early is not None:
+            self._finish(*early)
+        return True
+
+    def _send_control(self, request: SubscribeRequest | UnsubscribeRequest) -> None:
+        try:
+            if isinstance(request, SubscribeRequest):
+                self._subscribing.sending()
+                early: Any = self._subscribing.sent(
+                    self._library._subscribe(request.subscriptions), request
+                )
+            else:
+                self._unsubscribing.sending()
+                early = self._unsubscribing.sent(
+                    self._library._unsubscribe(request.topic_filters), request
+                )
+        except NotConnectedError:
+            self._controls.appendleft(request)
+            self._up = False
+            return
+        except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one request has failed
+            error = _translated(exc, "send the subscription or its end")
+            for receipt in request.receipts:
+                receipt._resolve(error)
+            return
+        if early is not None:
+            self._subscribed(*early)
+
+    def _finish(self, receipt: PublishReceipt, answer: Any) -> None:
+        self._acknowledged(receipt, answer)
+        self._notify()
+        if self._queue or self._controls:
+            self.hand_over()
+
+    def _notify(self) -> None:
+        if self._watchers:
+            with self._changed:
+                self._changed.notify_all()
+
+
+def _translated(exc: Exception, what: str) -> JuhamError:
+    if isinstance(exc, JuhamError):
+        return exc
+    error = PublishError(f"the client library failed to {what}: {type(exc).__name__}: {exc}")
+    error.__cause__ = exc
+    return error

@@ -1,0 +1,34 @@
+"""What a client has done so far, in numbers that people can watch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Statistics:
+    """Counts since the client was made; ``queued`` and ``in_flight`` are of the moment."""
+
+    published: int = 0
+    """Publishes accepted."""
+    acknowledged: int = 0
+    """Publishes of QoS 1 and 2 that the broker has acknowledged."""
+    received: int = 0
+    """Messages the library delivered."""
+    handled: int = 0
+    """Calls of message handlers that returned."""
+    handler_errors: int = 0
+    """Calls of handlers of any kind that raised."""
+    connects: int = 0
+    """Connections the broker accepted."""
+    reconnects: int = 0
+    """Of these, how many came after a lost one."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Messages given up, by reason."""
+    queued: int = 0
+    """Publishes that wait for the broker."""
+    in_flight: int = 0
+    """Publishes sent and not yet acknowledged."""
+    waiting: int = 0
+    """Received messages and events that wait for their handlers."""
