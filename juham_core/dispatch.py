@@ -98,19 +98,21 @@ class Dispatcher:
         finally:
             self._runner = None
 
-    def stop(self, *, wait: bool = True) -> None:
-        """Make no further call. Blocks until the present one has returned, unless called from inside it."""
+    def stop(self, timeout: float | None = None) -> bool:
+        """Make no further call. Blocks until the present one has returned, unless called from inside it.
+
+        False if that took longer than ``timeout`` seconds.
+        """
         with self._lock:
             self._stopping = True
             thread = self._thread
             self._tasks.put(None)  # a wake-up; whoever meets one later ignores it
         with self._room:
             self._room.notify_all()
-        if thread is not None and not self.current and wait:
-            thread.join()
-            with self._lock:
-                if self._thread is thread:
-                    self._thread = None
+        if thread is None or self.current:
+            return True
+        thread.join(timeout)
+        return not thread.is_alive()
 
     def drain(self, timeout: float) -> bool:
         """Block until no call waits or runs, for at most ``timeout`` seconds; tell which.

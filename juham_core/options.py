@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import secrets
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -115,6 +116,19 @@ class Options:
             if name not in _DEFAULTS:
                 raise unknown_option(name)
         return replace(self, **changes)
+
+    def with_client_id(self, name: str) -> Options:
+        """A copy that has a client identifier: one made up, if none is set and the session may be forgotten.
+
+        Raises OptionError for a persistent session without one: two programs would share a session.
+        """
+        if self.client_id is not None:
+            return self
+        if not self.clean_start:
+            raise OptionError(
+                "a persistent session (clean_start=False) needs a client_id of its own, the same at each start"
+            )
+        return replace(self, client_id=f"{name}-{secrets.token_hex(4)}")
 
     def make_ssl_context(self) -> ssl.SSLContext | None:
         """The TLS context that the options describe: certificates and host names are verified by default."""

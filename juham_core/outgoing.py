@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from juham_core.errors import JuhamError, NotConnectedError, PublishError, QueueFullError
@@ -142,19 +142,26 @@ class Outgoing:
         self._controls.append(request)
         self.hand_over()
 
-    def up(self, resent: bool) -> None:
-        """Begin to hand over: a connection stands.
+    def up(self, resent: bool, requests: Sequence[SubscribeRequest | UnsubscribeRequest]) -> None:
+        """Begin to hand over, subscriptions first: a connection stands.
 
-        ``resent`` tells that the library itself sends again what was in flight; otherwise it goes first here.
+        ``resent`` tells that the library itself sends again what was in flight; otherwise it goes next here.
         """
         if not resent:
             self._queue.extendleft(reversed(self._in_flight.take_all()))
+        self._controls.extendleft(reversed(requests))
         self._up = True
         self.hand_over()
 
     def stop(self) -> None:
         """Hand over nothing more; returns at once."""
         self._up = False
+
+    def leftover(self) -> list[SubscribeRequest | UnsubscribeRequest]:
+        """Before :meth:`up`: take out requests that came while the last connection was ending."""
+        left = list(self._controls)
+        self._controls.clear()
+        return left
 
     def collect(self) -> list[SubscribeRequest | UnsubscribeRequest]:
         """After :meth:`stop`: return the subscribes and unsubscribes that will never be answered.

@@ -1,0 +1,247 @@
+"""From what the library reports to the application's handlers: hooks, routing by filter, and their errors."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from juham_core.dispatch import Dispatcher
+from juham_core.handlers import Handler, call_on_connect, call_on_disconnect, takes_five
+from juham_core.hooks import hooks
+from juham_core.message import MqttMsg, PublishReceipt
+from juham_core.statistics import Statistics
+from juham_core.topics import FilterTree, check_filter, split_share
+from juham_core.wire.properties import Properties
+from juham_core.wire.reasons import ReasonCode
+
+if TYPE_CHECKING:
+    from juham_core.jmqtt import JMqtt
+
+log = logging.getLogger("juham.delivery")
+
+
+class Delivery:
+    """The receiving half of one client."""
+
+    def __init__(self, client: JMqtt, statistics: Statistics) -> None:
+        self.limit = 1
+        self._client = client
+        self._statistics = statistics
+        self._dispatcher = Dispatcher(f"juham-{client.name}-handlers", self._report)
+        self._routes: FilterTree[Handler] = FilterTree()
+        self._routes_lock = threading.Lock()
+        self._closed = False
+        self._in_on_connect = False
+        self._full = False
+
+    @property
+    def waiting(self) -> int:
+        """Messages and events that wait for their handlers."""
+        return self._dispatcher.waiting
+
+    @property
+    def inside_handler(self) -> bool:
+        """True on the thread that runs the handlers."""
+        return self._dispatcher.current
+
+    @property
+    def inside_on_connect(self) -> bool:
+        """True inside the handler of an accepted connection."""
+        return self._in_on_connect and self._dispatcher.current
+
+    # --- the loop -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Run handlers in a thread of their own."""
+        self._dispatcher.start()
+
+    def stop(self) -> None:
+        """Run no further handler."""
+        self._dispatcher.stop()
+
+    def run_forever(self) -> None:
+        """Run handlers on this thread until the client is closed or the loop stopped."""
+        self._dispatcher.run()
+
+    def close(self, timeout: float) -> None:
+        """Let the handlers finish what waits, for at most ``timeout`` seconds; then none runs any more."""
+        if not self._dispatcher.drain(timeout):
+            log.warning("%s: closed with handlers unfinished after %.1f s", self._client.name, timeout)
+        self._closed = True
+        forgotten = self._dispatcher.clear()
+        if forgotten:
+            self._statistics.dropped["closed"] += forgotten
+        if not self._dispatcher.stop(timeout=timeout):
+            log.error("%s: a handler still runs after the client was closed", self._client.name)
+
+    # --- routes -------------------------------------------------------------------------------------
+
+    def add(self, topic_filter: str, handler: Handler) -> None:
+        """Route messages that match the filter to the handler."""
+        if not callable(handler):
+            raise TypeError(f"message_callback_add takes a function, not {type(handler).__name__}")
+        _, plain = split_share(check_filter(topic_filter))
+        with self._routes_lock:
+            self._routes.add(plain, handler)
+
+    def remove(self, topic_filter: str, handler: Handler | None) -> None:
+        """Undo :meth:`add`."""
+        _, plain = split_share(check_filter(topic_filter))
+        with self._routes_lock:
+            self._routes.remove(plain, handler)
+
+    # --- what happens, on the library's thread ------------------------------------------------------
+
+    def connected(
+        self, session_present: bool, reason_code: int, old_code: int, properties: Properties
+    ) -> Callable[[], None]:
+        """Put the broker's verdict in the queue; its handler runs once the function returned is called."""
+        self._closed = False
+        ready = threading.Event()
+        self._dispatcher.put(self._connected, ready, session_present, reason_code, old_code, properties)
+        return ready.set
+
+    def disconnected(self, from_server: bool, reason_code: int, properties: Properties | None) -> None:
+        """Put the end of a connection in the queue; inside a handler, handle it at once."""
+        arguments = (from_server, reason_code, properties if properties is not None else Properties())
+        if self._dispatcher.current:
+            self._disconnected(*arguments)
+        else:
+            self._dispatcher.put(self._disconnected, *arguments)
+
+    def received(self, message: MqttMsg) -> None:
+        """Put a message in the queue, past the hooks and within the bound."""
+        self._statistics.received += 1
+        if hooks.received:
+            changed = hooks.replace("received", self._client, message)
+            if changed is None:
+                self._statistics.dropped["hook"] += 1
+                return
+            message = changed
+        if self._dispatcher.waiting >= self.limit and not self._make_room(message):
+            return
+        self._dispatcher.put(self._deliver, message)
+
+    def published(self, receipt: PublishReceipt, properties: Properties | None) -> None:
+        """Put the end of a publish in the queue."""
+        self._dispatcher.put(self._published, receipt, properties if properties is not None else Properties())
+
+    def answered(self, event: str, mid: int, codes: list[int], properties: Properties | None) -> None:
+        """Put a SUBACK or UNSUBACK in the queue."""
+        self._dispatcher.put(
+            self._answered, event, mid, codes, properties if properties is not None else Properties()
+        )
+
+    def _make_room(self, message: MqttMsg) -> bool:
+        """Past the bound, QoS 0 is dropped, as brokers do; what the broker will not repeat waits."""
+        if message.qos == 0:
+            self._statistics.dropped["receive queue full"] += 1
+            if not self._full:
+                self._full = True
+                log.error(
+                    "%s: %d received messages wait for their handlers (max_received): dropping QoS 0",
+                    self._client.name,
+                    self.limit,
+                )
+            return False
+        return self._dispatcher.wait_for_room(self.limit, lambda: self._client._connection.closing)
+
+    # --- what the application sees, on the dispatching thread ---------------------------------------
+
+    def _deliver(self, message: MqttMsg) -> None:
+        self._full = False
+        handlers = self._routes.match(message.topic) if self._routes else None
+        if not handlers:
+            handler = self._client._get_handler("on_message")
+            if handler is None:
+                self._statistics.dropped["no handler"] += 1
+                return
+            handlers = [handler]
+        for handler in handlers:
+            if self._closed:
+                return
+            self._call_with_message(handler, message)
+
+    def _call_with_message(self, handler: Handler, message: MqttMsg) -> None:
+        started = time.perf_counter() if hooks.handled else 0.0
+        failure: Exception | None = None
+        try:
+            handler(self._client, self._client.user_data_get(), message)
+            self._statistics.handled += 1
+        except Exception as exc:  # noqa: BLE001 - a handler that fails must not keep the next message from coming
+            failure = exc
+            self._report(exc, f"the handler of {message.topic!r}")
+        if hooks.handled:
+            hooks.notify(
+                "handled",
+                client=self._client,
+                message=message,
+                handler=handler,
+                seconds=time.perf_counter() - started,
+                exception=failure,
+            )
+
+    def _connected(
+        self,
+        ready: threading.Event,
+        session_present: bool,
+        reason_code: int,
+        old_code: int,
+        properties: Properties,
+    ) -> None:
+        ready.wait()
+        handler = self._client._get_handler("on_connect")
+        if handler is None:
+            return
+        self._in_on_connect = reason_code == 0
+        try:
+            call_on_connect(
+                handler,
+                self._client,
+                self._client.user_data_get(),
+                session_present,
+                reason_code,
+                old_code,
+                properties,
+            )
+        finally:
+            self._in_on_connect = False
+
+    def _disconnected(self, from_server: bool, reason_code: int, properties: Properties) -> None:
+        handler = self._client._get_handler("on_disconnect")
+        if handler is not None:
+            try:
+                call_on_disconnect(
+                    handler, self._client, self._client.user_data_get(), from_server, reason_code, properties
+                )
+            except Exception as exc:  # noqa: BLE001 - reported like any handler's; it may be called while closing
+                self._report(exc, "on_disconnect")
+
+    def _published(self, receipt: PublishReceipt, properties: Properties) -> None:
+        handler = self._client._get_handler("on_publish")
+        if handler is None:
+            return
+        userdata = self._client.user_data_get()
+        if takes_five(handler):
+            handler(self._client, userdata, receipt.mid, receipt.reason_code or ReasonCode(0), properties)
+        else:
+            handler(self._client, userdata, receipt.mid)
+
+    def _answered(self, event: str, mid: int, codes: list[int], properties: Properties) -> None:
+        handler = self._client._get_handler(event)
+        if handler is None:
+            return
+        userdata = self._client.user_data_get()
+        if takes_five(handler):
+            handler(self._client, userdata, mid, [ReasonCode(code) for code in codes], properties)
+        elif event == "on_subscribe":
+            handler(self._client, userdata, mid, tuple(codes))
+        else:
+            handler(self._client, userdata, mid)
+
+    def _report(self, error: BaseException, what: str = "a handler") -> None:
+        self._statistics.handler_errors += 1
+        log.error("%s: %s raised %r", self._client.name, what, error, exc_info=error)

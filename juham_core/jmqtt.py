@@ -1,0 +1,725 @@
+"""JMqtt: what an MQTT client is, written once, and the behaviour that all backends share.
+
+A backend derives from :class:`JMqtt`, implements five primitives (``_open``, ``_close``, ``_publish``,
+``_subscribe``, ``_unsubscribe``) and reports what its library tells it (``_connack``, ``_lost``,
+``_acknowledged``, ``_suback``, ``_unsuback``, ``_received``). The rest is here, so that a program behaves the
+same on every backend.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, ClassVar, TypeVar
+
+from juham_core.capabilities import Capabilities
+from juham_core.connection import Connection, State
+from juham_core.defaults import HOST, KEEPALIVE, PORT, given
+from juham_core.delivery import Delivery
+from juham_core.errors import ConnectError, NotConnectedError, NotSupportedError, PublishError
+from juham_core.handlers import Handler, HandlerSlot
+from juham_core.hooks import hooks
+from juham_core.ledger import Ledger
+from juham_core.message import (
+    RC_NO_CONN,
+    MqttMsg,
+    PublishReceipt,
+    SubscribeReceipt,
+    UnsubscribeReceipt,
+    check_qos,
+    closed_error,
+    encode_payload,
+)
+from juham_core.object import Object
+from juham_core.options import Options
+from juham_core.outgoing import Outgoing, SubscribeRequest, UnsubscribeRequest
+from juham_core.statistics import Statistics
+from juham_core.subscribing import filters_of, subscriptions_of
+from juham_core.topics import check_topic
+from juham_core.vocabulary import Vocabulary
+from juham_core.wire.packets import MQTT_5, MQTT_311, Subscription
+from juham_core.wire.properties import Properties
+from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode, connack_to_v3
+
+SelfT = TypeVar("SelfT", bound="JMqtt")
+
+
+class JMqtt(Vocabulary, Object, ABC):
+    """An MQTT client over some library.
+
+    **Threads.** Every public method may be called from any thread, from a handler, and before or after
+    connecting. Handlers run one at a time, in the order in which things happened, on the client's dispatching
+    thread (:meth:`loop_start`) or inside :meth:`loop_forever`; a slow one does not keep the client from its
+    keepalive. One that raises is logged with its traceback and counted, and the next message comes.
+
+    **Connections** come back by themselves, with exponential back-off and jitter between ``reconnect_min``
+    and ``reconnect_max`` seconds, and bring the subscriptions with them. That ends when the broker refuses
+    the credentials or another client takes the client identifier over.
+
+    **Bad input** raises a :class:`~juham_core.errors.InvalidArgumentError` at the call, before anything is
+    sent; what the backend or the protocol version lacks raises
+    :class:`~juham_core.errors.NotSupportedError`.
+    """
+
+    contract_version: ClassVar[int] = 1
+    """The version of this contract that a backend was written for."""
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    """What the backend can do; each one declares its own."""
+    library: ClassVar[str] = ""
+    """The distribution of the client library underneath, for people who ask what they run on."""
+    backend: str | None = None
+    """Class configuration of JMqtt itself: the backend to use where nothing else names one."""
+
+    def __init__(self, name: str = "mqtt") -> None:
+        """Make a client that is not connected. ``name`` shows in logs and begins the client identifier."""
+        super().__init__()
+        self.name = name
+        self._set_up(name)
+
+    def _set_up(self, name: str) -> None:
+        # Apart from __init__ for backends that have a second base class with a constructor of its own.
+        self.name = name
+        self._options = Options()
+        self._statistics = Statistics()
+        self._userdata: Any = None
+        self._mids = itertools.count(1)
+        self._event_handlers: dict[str, Handler] = {}
+        self._delivery = Delivery(self, self._statistics)
+        self._ledger = Ledger()
+        self._outgoing = Outgoing(self, self._on_acknowledged, self._on_subscribed)
+        self._connection = Connection(name, self._attempt, self._release, lambda: self._options)
+        self._apply_bounds()
+        hooks.load()
+        if hooks.created:
+            hooks.notify("created", client=self)
+
+    @classmethod
+    def is_abstract(cls) -> bool:
+        """True for JMqtt itself and for backends with primitives missing."""
+        return bool(getattr(cls, "__abstractmethods__", None))
+
+    # --- settings -----------------------------------------------------------------------------------
+
+    @property
+    def options(self) -> Options:
+        """The options of the connection; assigning checks them against the backend's capabilities."""
+        return self._options
+
+    @options.setter
+    def options(self, options: Options) -> None:
+        self._require(options)
+        self._options = options
+        self._apply_bounds()
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the client has done so far."""
+        counts = self._statistics
+        counts.queued = self._outgoing.queued
+        counts.in_flight = self._outgoing.in_flight
+        counts.waiting = self._delivery.waiting
+        return counts
+
+    @property
+    def native(self) -> Any:
+        """The library's own client object: the documented way out of the abstraction. None before it exists."""
+        return None
+
+    @property
+    def client_id(self) -> str:
+        """The client identifier of the connection (MQTT 5 section 3.1.3.1)."""
+        return self._options.client_id or ""
+
+    def user_data_set(self, userdata: Any) -> None:
+        """Set what handlers get as their second argument."""
+        self._userdata = userdata
+
+    def user_data_get(self) -> Any:
+        """What handlers get as their second argument."""
+        return self._userdata
+
+    # --- connecting ---------------------------------------------------------------------------------
+
+    def connect_to_server(
+        self,
+        host: str = HOST,
+        port: int = PORT,
+        keepalive: int = KEEPALIVE,
+        bind_address: str = "",
+        clean_start: bool = True,
+        properties: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Connect to a broker: return 0 once the transport stands and CONNECT is on its way.
+
+        The broker's verdict comes to ``on_connect`` and to :meth:`wait_until_connected`. What is not given is
+        taken from :attr:`options`. ``keepalive`` is in seconds; ``clean_start=False`` asks for the session of
+        an earlier connection (MQTT 5 section 3.1.2.4); ``properties`` go into CONNECT, MQTT 5 only. Handlers
+        run once :meth:`loop_start` or :meth:`loop_forever` is called.
+
+        Raises ConnectError within ``options.connect_timeout`` seconds if there is no transport, or if the
+        client is connected already; OptionError and NotSupportedError before anything is tried.
+        """
+        changes: dict[str, Any] = {
+            **given(host=host, port=port, keepalive=keepalive),
+            **({"bind_address": bind_address} if bind_address else {}),
+            **({} if clean_start else {"clean_start": False}),
+            **({"properties": Properties(properties)} if properties else {}),
+        }
+        if changes or self._options.client_id is None:
+            options = self._options.changed(**changes)
+            self.options = options.with_client_id(self.name)
+        self._require(self._options)
+        self._connection.open()
+        return 0
+
+    def connect(
+        self,
+        host: str = HOST,
+        port: int = PORT,
+        keepalive: int = KEEPALIVE,
+        bind_address: str = "",
+        bind_port: int = 0,
+        clean_start: bool | int = True,
+        properties: Any = None,
+    ) -> Any:
+        """paho's name and order of arguments for :meth:`connect_to_server`."""
+        if bind_port:
+            raise NotSupportedError("only some libraries bind to a local port: see client.native")
+        return self.connect_to_server(host, port, keepalive, bind_address, bool(clean_start), properties)
+
+    def wait_until_connected(self, timeout: float | None = None) -> None:
+        """Block until the broker has accepted the connection.
+
+        ``timeout`` in seconds, default ``options.connect_timeout``. Raises AuthError or ConnectError as soon
+        as the broker refuses or the connection ends, ConnectTimeoutError when the time is over.
+        """
+        self._connection.wait(self._options.connect_timeout if timeout is None else timeout)
+
+    def is_connected(self) -> bool:
+        """True from an accepting CONNACK until the connection ends."""
+        return self._connection.state is State.CONNECTED
+
+    def disconnect_from_server(self) -> None:
+        """Disconnect, deliberately: the broker sends no will (MQTT 5 section 3.14).
+
+        Publishes under way get ``options.close_timeout`` seconds to be acknowledged, and received messages as
+        long to be handled. Then every receipt is resolved (failed, if it must be), ``on_disconnect`` has been
+        called, no handler runs any more, and no thread, task, socket or file is left. Calling it again does
+        nothing. Called inside a handler, it returns with everything closed but the handler itself.
+        """
+        if not self._connection.begin_close():
+            if not self._delivery.inside_handler:
+                self._connection.wait_closed(self._options.close_timeout)
+            return
+        bound = time.monotonic() + self._options.close_timeout
+        was_connected = self.is_connected()
+        try:
+            if was_connected and not self._outgoing.wait_empty(self._options.close_timeout):
+                self.warning(
+                    f"{self.name}: closed with publishes unacknowledged", f"{self._outgoing.in_flight} in flight"
+                )
+            self._outgoing.stop()
+        finally:
+            self._connection.finish_close()
+        self._ledger.orphan(self._outgoing.collect())
+        failed = self._outgoing.fail_all(lambda receipt: closed_error(f"publish {receipt.mid}"))
+        if failed:
+            self._statistics.dropped["closed"] += failed
+        self._ledger.fail_all(closed_error("a subscription"))
+        if was_connected:
+            self._delivery.disconnected(from_server=False, reason_code=0, properties=None)
+        self._delivery.close(max(0.5, bound - time.monotonic()))
+        if was_connected and hooks.disconnected:
+            hooks.notify("disconnected", client=self, reason="disconnect_from_server")
+        if hooks.closed:
+            hooks.notify("closed", client=self)
+
+    def disconnect(self, reasoncode: Any = None, properties: Any = None) -> Any:
+        """paho's name for :meth:`disconnect_from_server`; returns 0."""
+        if reasoncode is not None or properties is not None:
+            raise NotSupportedError("a DISCONNECT with reason or properties needs the library: client.native")
+        self.disconnect_from_server()
+        return 0
+
+    def loop_start(self) -> Any:
+        """Run the handlers in a thread of their own from now on; returns 0. Does nothing if they run."""
+        self._delivery.start()
+        return 0
+
+    def loop_stop(self) -> Any:
+        """Run no further handler; what arrives waits for the next :meth:`loop_start`. Returns 0.
+
+        Blocks until the handler that runs has returned, unless called from inside it.
+        """
+        self._delivery.stop()
+        return 0
+
+    def loop_forever(self) -> Any:
+        """Run the handlers on the calling thread until the client is disconnected; returns 0.
+
+        What ends a program's main loop ends this one too: KeyboardInterrupt and SystemExit pass through.
+        """
+        self._delivery.run_forever()
+        return 0
+
+    def __enter__(self: SelfT) -> SelfT:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.disconnect_from_server()
+
+    # --- handlers -----------------------------------------------------------------------------------
+
+    def on_connect(self, mth: Handler | None) -> Handler | None:
+        """Set the handler of the broker's verdict on a connection: ``mth(client, userdata, flags, rc)``.
+
+        ``rc`` is 0 if it accepts, and else the CONNACK return code of MQTT 3.1.1 (section 3.2.2.3) or the
+        reason code of MQTT 5 (section 3.2.2.2). A handler with five arguments gets ``(client, userdata,
+        flags, reason_code, properties)``. Subscriptions are back before it is called. ``client.on_connect =
+        mth`` does the same.
+        """
+        return self._set_handler("on_connect", mth)
+
+    def on_disconnect(self, mth: Handler | None) -> Handler | None:
+        """Set the handler of a connection's end: ``mth(client, userdata, rc)``; ``rc`` 0 if it was asked for.
+
+        A handler with five arguments gets ``(client, userdata, flags, reason_code, properties)``.
+        """
+        return self._set_handler("on_disconnect", mth)
+
+    def on_message(self, mth: Handler | None) -> Handler | None:
+        """Set the handler of messages that no :meth:`message_callback_add` matches.
+
+        It is called as ``mth(client, userdata, message)`` with a :class:`~juham_core.message.MqttMsg`.
+        """
+        return self._set_handler("on_message", mth)
+
+    def on_publish(self, mth: Handler | None) -> Handler | None:
+        """Set the handler of finished publishes: ``mth(client, userdata, mid)``.
+
+        A handler with five arguments gets ``(client, userdata, mid, reason_code, properties)``.
+        """
+        return self._set_handler("on_publish", mth)
+
+    def on_subscribe(self, mth: Handler | None) -> Handler | None:
+        """Set the handler of SUBACK: ``mth(client, userdata, mid, granted_qos)``.
+
+        A handler with five arguments gets ``(client, userdata, mid, reason_codes, properties)``.
+        """
+        return self._set_handler("on_subscribe", mth)
+
+    def on_unsubscribe(self, mth: Handler | None) -> Handler | None:
+        """Set the handler of UNSUBACK: ``mth(client, userdata, mid)``.
+
+        A handler with five arguments gets ``(client, userdata, mid, reason_codes, properties)``.
+        """
+        return self._set_handler("on_unsubscribe", mth)
+
+    def message_callback_add(self, sub: str, callback: Handler) -> None:
+        """Call ``callback(client, userdata, message)`` for each message that matches the topic filter.
+
+        Such messages do not go to ``on_message``. A filter may have several callbacks; adding the same one
+        again changes nothing. Raises TopicError. This routes; :meth:`subscribe` asks the broker.
+        """
+        self._delivery.add(sub, callback)
+
+    def message_callback_remove(self, sub: str, callback: Handler | None = None) -> None:
+        """Remove one callback of a topic filter, or all of them; unknown ones do no harm."""
+        self._delivery.remove(sub, callback)
+
+    def _set_handler(self, event: str, handler: Handler | None) -> Handler | None:
+        if handler is None:
+            self._event_handlers.pop(event, None)
+        elif callable(handler):
+            self._event_handlers[event] = handler
+        else:
+            raise TypeError(f"{event} takes a function, not {type(handler).__name__}")
+        return handler
+
+    def _get_handler(self, event: str) -> Handler | None:
+        return self._event_handlers.get(event)
+
+    # --- publishing and subscribing -----------------------------------------------------------------
+
+    def publish(
+        self,
+        topic: str,
+        msg: Any = None,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Mapping[str, Any] | None = None,
+        *,
+        payload: Any = None,
+    ) -> PublishReceipt:
+        """Publish a message (MQTT 5 section 3.3); never blocks on the network.
+
+        ``msg`` (or, in paho's word, ``payload``) is str, bytes, bytearray, memoryview, int, float or None.
+        At QoS 0 the receipt is done once the library has the message; without a connection it has failed
+        already, with ``rc`` 4. At QoS 1 and 2 the message waits in a bounded queue where it must, is sent in
+        order, survives lost connections, and the receipt is done when the broker has acknowledged.
+
+        Raises TopicError, PayloadError, QosError, NotSupportedError (``properties`` without MQTT 5), and
+        QueueFullError if ``options.max_queued`` messages wait already.
+        """
+        message = MqttMsg(
+            check_topic(topic),
+            encode_payload(msg if payload is None else payload),
+            check_qos(qos),
+            bool(retain),
+            properties=self._publish_properties(properties) if properties else None,
+        )
+        if message.qos == 2:
+            self.capabilities.require("qos_2", self.get_class_id())
+        receipt = PublishReceipt(next(self._mids), message)
+        self._statistics.published += 1
+        if hooks.publishing:
+            changed = hooks.replace("publishing", self, message)
+            if changed is None:
+                self._statistics.dropped["hook"] += 1
+                receipt._resolve(PublishError("a hook dropped the message"))
+                return receipt
+            receipt._message = message = changed
+        if message.qos == 0:
+            self._publish_now(receipt, message)
+        else:
+            self._outgoing.offer(receipt)
+        return receipt
+
+    def subscribe(
+        self,
+        topic: Any,
+        qos: int = 0,
+        options: Any = None,
+        properties: Any = None,
+    ) -> SubscribeReceipt:
+        """Subscribe to one or more topic filters (MQTT 5 section 3.8).
+
+        ``topic`` is a filter, a tuple ``(filter, qos)``, a :class:`~juham_core.wire.packets.Subscription`,
+        or a list of these. ``options`` holds MQTT 5's subscription options: a Subscription, or an object with
+        paho's attributes. Without a connection the subscription waits for one. It stands, through every
+        reconnect, until :meth:`unsubscribe`.
+
+        The receipt's ``wait`` raises SubscribeError, naming the filters, if the broker refuses any. Raises
+        TopicError, QosError and NotSupportedError at the call.
+        """
+        if properties:
+            raise NotSupportedError("properties of SUBSCRIBE are not kept across reconnects: see client.native")
+        subscriptions = subscriptions_of(topic, qos, options)
+        self._require_subscribable(subscriptions)
+        names = [subscription.topic_filter for subscription in subscriptions]
+        receipt = SubscribeReceipt(next(self._mids), names)
+        if self._delivery.inside_on_connect and self._ledger.was_restored(subscriptions):
+            # paho's idiom is to subscribe in on_connect; the ledger has just done that.
+            self._ledger.join(receipt)
+        elif self._ledger.want(subscriptions, receipt):
+            self._outgoing.request(SubscribeRequest(subscriptions, [receipt]))
+        return receipt
+
+    def unsubscribe(self, topic: Any, properties: Any = None) -> UnsubscribeReceipt:
+        """End subscriptions to a filter or a list of filters (MQTT 5 section 3.10); unknown ones do no harm.
+
+        Raises TopicError at the call.
+        """
+        if properties:
+            raise NotSupportedError("properties of UNSUBSCRIBE need the library: see client.native")
+        topic_filters = filters_of(topic)
+        receipt = UnsubscribeReceipt(next(self._mids), topic_filters)
+        if self._ledger.give_up(topic_filters, receipt):
+            self._outgoing.request(UnsubscribeRequest(topic_filters, [receipt]))
+        return receipt
+
+    @property
+    def subscriptions(self) -> dict[str, int | None]:
+        """Each topic filter subscribed to, with the QoS the broker granted; None while it has not answered."""
+        return self._ledger.subscriptions()
+
+    def ack(self, mid: int, qos: int) -> Any:
+        """Acknowledge a received message of QoS 1 or 2, with ``options.manual_ack`` set; returns 0.
+
+        ``mid`` and ``qos`` are the message's. Raises NotSupportedError where the backend or the options do
+        not have the application acknowledge.
+        """
+        self.capabilities.require("manual_ack", self.get_class_id())
+        if not self._options.manual_ack:
+            raise NotSupportedError("messages are acknowledged by themselves; manual_ack_set(True) changes that")
+        if qos > 0:
+            self._ack(mid, check_qos(qos))
+        return 0
+
+    def _publish_now(self, receipt: PublishReceipt, message: MqttMsg) -> None:
+        try:
+            if self._connection.state is not State.CONNECTED:
+                raise NotConnectedError(
+                    f"not connected: a message of QoS 0 to {message.topic!r} was not sent; at QoS 1 it would wait"
+                )
+            self._publish(message)
+        except NotConnectedError as exc:
+            receipt.rc = RC_NO_CONN
+            self._statistics.dropped["not connected"] += 1
+            receipt._resolve(exc)
+            return
+        receipt._resolve()
+        self._report_published(receipt, None)
+
+    def _publish_properties(self, properties: Mapping[str, Any]) -> Properties:
+        if self._options.protocol < MQTT_5:
+            raise NotSupportedError("properties need MQTT 5: connect with the option protocol=5")
+        checked = Properties(properties)
+        checked.check_allowed("publish")
+        return checked
+
+    # --- what a backend implements ------------------------------------------------------------------
+
+    @abstractmethod
+    def _open(self, options: Options) -> None:
+        """Bring the transport up and CONNECT on its way; the network runs from here on.
+
+        One attempt: the library must not reconnect by itself. Called again, with options that may differ,
+        after :meth:`_close`; never twice at once; on a thread that may block. Raise OSError (ssl.SSLError is
+        one) or ConnectError within ``options.connect_timeout`` seconds. Report CONNACK to :meth:`_connack`.
+        """
+
+    @abstractmethod
+    def _close(self, deliberate: bool) -> None:
+        """End the connection if there is one and release all that :meth:`_open` made.
+
+        ``deliberate``: send DISCONNECT first, after what was handed over. No report may follow the return.
+        Messages in flight are kept if the library can send them again after the next ``_open``. Called after
+        a failed ``_open`` too, and possibly twice; never on the library's own thread.
+        """
+
+    @abstractmethod
+    def _publish(self, message: MqttMsg) -> int:
+        """Hand a message to the library and return its key for it, to be given to :meth:`_acknowledged`.
+
+        For QoS 1 and 2, called by one thread at a time, for QoS 0 by any number, and the key is ignored. It
+        must not block on the network. Raise NotConnectedError if the library did not take the message.
+        """
+
+    @abstractmethod
+    def _subscribe(self, subscriptions: list[Subscription]) -> int:
+        """Send one SUBSCRIBE and return the key that :meth:`_suback` will be given."""
+
+    @abstractmethod
+    def _unsubscribe(self, topic_filters: list[str]) -> int:
+        """Send one UNSUBSCRIBE and return the key that :meth:`_unsuback` will be given."""
+
+    def _ack(self, mid: int, qos: int) -> None:
+        """Acknowledge a received message; for backends that declare ``manual_ack``."""
+        raise NotSupportedError(f"{self.get_class_id()} cannot acknowledge message {mid} of QoS {qos}")
+
+    # --- what a backend reports: from any one thread, in the order in which things happened ----------
+
+    def _connack(
+        self,
+        session_present: bool,
+        reason_code: int = 0,
+        properties: Properties | None = None,
+        *,
+        resent: bool = False,
+    ) -> None:
+        """Report CONNACK. ``reason_code`` is MQTT 5's, also under 3.1.1 (``reasons.connack_to_v5``).
+
+        ``resent``: the library sends by itself what was in flight, so JMqtt does not.
+        """
+        properties = properties if properties is not None else Properties()
+        old_code = connack_to_v3(reason_code) if self._options.protocol == MQTT_311 else reason_code
+        if reason_code >= UNSPECIFIED_ERROR:
+            if self._connection.refused(reason_code):
+                self._delivery.connected(False, reason_code, old_code, properties)()
+            return
+        # The event takes its place before the messages that subscriptions bring, and its handler waits
+        # until the subscriptions are sent.
+        if not self._connection.accepted():
+            return
+        ready = self._delivery.connected(session_present, reason_code, 0, properties)
+        try:
+            self._statistics.connects += 1
+            self._statistics.reconnects += self._statistics.connects > 1
+            self._outgoing.window = min(
+                self._options.max_inflight, properties.get("receive_maximum", self._options.max_inflight)
+            )
+            self._ledger.orphan(self._outgoing.leftover())
+            requests = self._ledger.restore(session_present)
+            self._outgoing.up(resent, requests)
+        finally:
+            ready()
+        if hooks.connected:
+            hooks.notify("connected", client=self, session_present=session_present)
+
+    def _lost(
+        self,
+        error: Exception | None = None,
+        reason_code: int = UNSPECIFIED_ERROR,
+        properties: Properties | None = None,
+        *,
+        from_server: bool = False,
+    ) -> None:
+        """Report that the connection ended by itself; ``reason_code`` from DISCONNECT, where there was one."""
+        self._outgoing.stop()
+        if self._connection.lost(error, reason_code if from_server else 0):
+            self._delivery.disconnected(from_server, reason_code, properties)
+            if hooks.disconnected:
+                hooks.notify("disconnected", client=self, reason=str(self._connection.error))
+
+    def _acknowledged(self, key: int, reason_code: int = 0, properties: Properties | None = None) -> None:
+        """Report PUBACK or PUBCOMP, or the PUBREC that ends an exchange with a refusal."""
+        self._outgoing.acknowledged(key, (reason_code, properties))
+
+    def _suback(self, key: int, reason_codes: list[int], properties: Properties | None = None) -> None:
+        """Report SUBACK."""
+        self._outgoing.subscribed(key, (reason_codes, properties))
+
+    def _unsuback(
+        self, key: int, reason_codes: list[int] | None = None, properties: Properties | None = None
+    ) -> None:
+        """Report UNSUBACK; MQTT 3.1.1 has no codes there."""
+        self._outgoing.unsubscribed(key, (reason_codes or [], properties))
+
+    def _received(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int = 0,
+        retain: bool = False,
+        dup: bool = False,
+        mid: int = 0,
+        properties: Properties | None = None,
+    ) -> None:
+        """Report a message."""
+        self._delivery.received(MqttMsg(topic, payload, qos, retain, dup, mid, properties))
+
+    # --- between the parts --------------------------------------------------------------------------
+
+    def _attempt(self) -> None:
+        options = self._options
+        if hooks.connecting:
+            options = hooks.change_options(self, options)
+        try:
+            self._open(options)
+        except ConnectError:
+            raise
+        except OSError as exc:
+            raise ConnectError(f"cannot connect to {options.describe()}: {exc}") from exc
+
+    def _release(self, deliberate: bool) -> None:
+        self._outgoing.stop()
+        try:
+            self._close(deliberate)
+        except Exception as exc:  # noqa: BLE001 - a library that fails to close must not keep us from going on
+            self.error(f"{self.name}: the library failed to close", f"{type(exc).__name__}: {exc}")
+        self._ledger.orphan(self._outgoing.collect())
+
+    def _on_acknowledged(self, receipt: PublishReceipt, answer: tuple[int, Properties | None]) -> None:
+        code, properties = answer
+        receipt.reason_code = ReasonCode(code)
+        if code < UNSPECIFIED_ERROR:
+            self._statistics.acknowledged += 1
+            receipt._resolve()
+        else:
+            self._statistics.dropped["refused"] += 1
+            why = (properties or {}).get("reason_string")
+            receipt._resolve(
+                PublishError(
+                    f"the broker refused publish {receipt.mid}: {receipt.reason_code}{f' ({why})' if why else ''}",
+                    reason_code=code,
+                )
+            )
+        receipt._message = None  # a receipt that is kept must not keep the payload
+        self._report_published(receipt, properties)
+
+    def _report_published(self, receipt: PublishReceipt, properties: Properties | None) -> None:
+        if "on_publish" in self._event_handlers:
+            self._delivery.published(receipt, properties)
+        if hooks.published:
+            hooks.notify("published", client=self, receipt=receipt)
+
+    def _on_subscribed(
+        self, request: SubscribeRequest | UnsubscribeRequest, answer: tuple[list[int], Properties | None]
+    ) -> None:
+        codes, properties = answer
+        if isinstance(request, SubscribeRequest):
+            lost = self._ledger.answered(request, codes)
+            if lost:
+                self.error(f"{self.name}: the broker no longer grants a subscription", ", ".join(lost))
+            event = "on_subscribe"
+        else:
+            for receipt in request.receipts:
+                receipt._resolve()
+            event = "on_unsubscribe"
+        if event in self._event_handlers:
+            for receipt in request.receipts:
+                self._delivery.answered(event, receipt.mid, codes, properties)
+
+    def _require(self, options: Options) -> None:
+        """Raise NotSupportedError unless the backend can do what the options ask for."""
+        needed = {
+            "tcp": options.transport == "tcp",
+            "websockets": options.transport == "websockets",
+            "unix_sockets": options.transport == "unix",
+            "in_process": options.transport == "memory",
+            "tls": options.tls,
+            "mqtt_311": options.protocol == MQTT_311,
+            "mqtt_5": options.protocol == MQTT_5,
+            "bind_address": bool(options.bind_address),
+            "persistent_session": not options.clean_start,
+            "manual_ack": options.manual_ack,
+        }
+        for capability, wanted in needed.items():
+            if wanted:
+                self.capabilities.require(capability, self.get_class_id())
+
+    def _require_subscribable(self, subscriptions: list[Subscription]) -> None:
+        for subscription in subscriptions:
+            if subscription.topic_filter.startswith("$share/"):
+                self.capabilities.require("shared_subscriptions", self.get_class_id())
+            if subscription.qos == 2:
+                self.capabilities.require("qos_2", self.get_class_id())
+            plain = Subscription(subscription.topic_filter, subscription.qos)
+            if subscription != plain and self._options.protocol < MQTT_5:
+                raise NotSupportedError(
+                    "no_local, retain_as_published and retain_handling need MQTT 5: connect with protocol=5"
+                )
+
+    def _apply_bounds(self) -> None:
+        self._outgoing.max_queued = self._options.max_queued
+        self._delivery.limit = self._options.max_received
+
+    def to_dict(self) -> dict[str, Any]:
+        """The client as JSON knows it: class, name and options, without secrets."""
+        data = super().to_dict()
+        data["_object"]["name"] = self.name
+        data["_object"]["options"] = self._options.to_dict()
+        return data
+
+    def from_dict(self, data: dict[str, Any]) -> None:
+        """Take name and options over from :meth:`to_dict`."""
+        with contextlib.suppress(KeyError):
+            data = {**data, "_object": dict(data["_object"])}
+            options = data["_object"].pop("options", {})
+            self.configure(**options)
+        super().from_dict(data)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.get_class_id()} {self.name!r}: "
+            f"{self._options.describe()}, {self._connection.state.value}>"
+        )
+
+
+def _as_slots(cls: type[JMqtt], *names: str) -> None:
+    # Each stays the documented method when looked up on the class, and takes assignment on a client.
+    for name in names:
+        method: Callable[..., Any] = vars(cls)[name]
+        setattr(cls, name, HandlerSlot(method))
+
+
+_as_slots(
+    JMqtt, "on_connect", "on_disconnect", "on_message", "on_publish", "on_subscribe", "on_unsubscribe"
+)
