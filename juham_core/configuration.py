@@ -117,9 +117,7 @@ class Configured(Logged):
         The file has mode 0600 and holds no secrets; any number of processes may try at once. Raises
         OSError if it cannot be written.
         """
-        return jsonfiles.create_file(
-            cls.get_json_file(), jsonfiles.to_json(cls.classattrs_to_dict())
-        )
+        return jsonfiles.create_file(cls.get_json_file(), jsonfiles.to_json(cls.classattrs_to_dict()))
 
     @classmethod
     def initialize_class(cls) -> bool:
