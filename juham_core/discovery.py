@@ -1,0 +1,198 @@
+"""Which backends are installed, from package metadata alone: nothing of a backend is imported to list it.
+
+Other modules import this one without stevedore or JMqtt. Metadata is read anew at each call, past every
+cache: what pip has just installed is there, what it has removed is gone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import Final
+
+from juham_core.errors import BackendAmbiguousError, BackendBlockedError, BackendNotFoundError
+
+GROUP: Final = "juham_core.backends"
+ALLOW: Final = "JUHAM_BACKENDS_ALLOW"
+BLOCK: Final = "JUHAM_BACKENDS_BLOCK"
+
+PLUGINS: Final[Mapping[str, str]] = {
+    "paho": "juham-paho",
+    "paho2": "juham-paho",
+    "gmqtt": "juham-gmqtt",
+    "awscrt": "juham-awscrt",
+    "native": "juham-native",
+}
+"""Distributions known to provide a backend: what to advise when a name is not installed."""
+
+_log: Final = logging.getLogger("juham.discovery")
+
+
+@dataclass(frozen=True, order=True)
+class BackendInfo:
+    """An installed backend, as its distribution's metadata describes it."""
+
+    name: str
+    distribution: str
+    version: str
+    class_id: str
+    """The class to be, which :meth:`Object.instantiate` accepts."""
+    module: str
+    """The value of the entry point: ``module:class``."""
+    blocked: bool
+    """True if the allow or the block list of the environment excludes it."""
+    entry_point: EntryPoint = field(repr=False, compare=False)
+
+    @property
+    def full_name(self) -> str:
+        """``distribution:name``, which no other backend has."""
+        return f"{self.distribution}:{self.name}"
+
+    @property
+    def provider(self) -> str:
+        """Distribution and version, for messages."""
+        return f"{self.distribution} {self.version}"
+
+
+def backends() -> list[BackendInfo]:
+    """Return the installed backends, sorted by name; imports none of them.
+
+    A name occurs twice if two distributions claim it. A distribution with unreadable metadata is left out,
+    with a warning in the log.
+    """
+    # pip may have changed a folder within one tick of the clock that tells the caches a folder has changed.
+    importlib.invalidate_caches()
+    allow, block = _names(ALLOW), _names(BLOCK)
+    found: dict[str, list[BackendInfo]] = {}
+    for distribution in distributions():
+        try:
+            infos = list(_read(distribution, allow, block))
+        except Exception as exc:  # noqa: BLE001  # whatever is wrong with one must not hide the others
+            where = getattr(distribution, "_path", distribution)
+            _log.warning("%s is ignored: its metadata cannot be read: %r", where, exc)
+            continue
+        if infos:
+            # The same distribution further down the path is hidden by this one, for imports too.
+            found.setdefault(normalize(infos[0].distribution), infos)
+    return sorted(info for infos in found.values() for info in infos)
+
+
+def _read(distribution: Distribution, allow: set[str], block: set[str]) -> Iterator[BackendInfo]:
+    # Parsing the metadata of every distribution would take most of the time.
+    if GROUP not in (distribution.read_text("entry_points.txt") or ""):
+        return
+    for entry_point in distribution.entry_points:
+        if entry_point.group == GROUP:
+            name, owner = entry_point.name, distribution.metadata["Name"]
+            aliases = {name, f"{normalize(owner)}:{name}"}
+            yield BackendInfo(
+                name=name,
+                distribution=owner,
+                version=distribution.version,
+                class_id=re.split(r"[:.]", entry_point.value.partition("[")[0].strip())[-1],
+                module=entry_point.value,
+                blocked=bool(block & aliases or (allow and not allow & aliases)),
+                entry_point=entry_point,
+            )
+
+
+def _names(variable: str) -> set[str]:
+    """The names in a comma-separated variable, as ``name`` or ``distribution:name``; unset is like empty."""
+    listed = {item.strip() for item in os.environ.get(variable, "").split(",")} - {""}
+    return {_with_normalized_owner(item) for item in listed}
+
+
+def _with_normalized_owner(name: str) -> str:
+    owner, colon, short = name.rpartition(":")
+    return f"{normalize(owner)}{colon}{short}"
+
+
+def normalize(distribution: str) -> str:
+    """Return a distribution's name as pip compares it."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def find(name: str) -> BackendInfo:
+    """Return the one installed backend with this ``name`` or ``distribution:name``; imports nothing.
+
+    Raises :class:`~juham_core.errors.BackendNotFoundError`, BackendBlockedError or BackendAmbiguousError.
+    """
+    owner, _, short = name.rpartition(":")
+    installed = backends()
+    same_name = [info for info in installed if info.name == short]
+    found = [info for info in same_name if not owner or normalize(info.distribution) == normalize(owner)]
+    if not found:
+        raise BackendNotFoundError(_not_found(name, same_name, installed), name=name)
+    return only(found, name)
+
+
+def only(found: Iterable[BackendInfo], asked: str) -> BackendInfo:
+    """Return the one backend of these that may be used.
+
+    Raises :class:`~juham_core.errors.BackendBlockedError` or BackendAmbiguousError.
+    """
+    found = list(found)
+    usable = [info for info in found if not info.blocked]
+    if not usable:
+        raise BackendBlockedError(
+            f'backend "{asked}" of {_joined(info.provider for info in found)} is installed, but excluded by '
+            f"the environment: {_lists()}; change that, or choose another backend",
+            name=asked,
+            distribution=found[0].distribution,
+        )
+    if len(usable) > 1:
+        raise BackendAmbiguousError(
+            f'backend "{asked}" is claimed by {_joined(info.provider for info in usable)}: ask for '
+            f"{_joined((repr(info.full_name) for info in usable), 'or')}, or "
+            f"pip uninstall {usable[-1].distribution}",
+            name=asked,
+        )
+    return usable[0]
+
+
+def _not_found(name: str, same_name: list[BackendInfo], installed: list[BackendInfo]) -> str:
+    short = name.rpartition(":")[2]
+    if same_name:
+        hint = f"did you mean {_joined((repr(info.full_name) for info in same_name), 'or')}?"
+    elif short in PLUGINS:
+        hint = f"pip install {PLUGINS[short]}"
+    else:
+        names = {info.name for info in installed}
+        close = difflib.get_close_matches(short, sorted(names | set(PLUGINS)))
+        hint = (
+            f"did you mean {_joined((_with_command(other, names) for other in close), 'or')}?"
+            if close
+            else f"pip install the plugin that provides it; known are {_known()}"
+        )
+    return f'backend "{name}" is not installed: {hint} {installed_names(installed)}'
+
+
+def _with_command(name: str, installed: set[str]) -> str:
+    return f'"{name}"' if name in installed else f'"{name}" (pip install {PLUGINS[name]})'
+
+
+def _known() -> str:
+    return ", ".join(sorted(set(PLUGINS.values())))
+
+
+def installed_names(installed: Iterable[BackendInfo]) -> str:
+    """Return a remark for messages that says which backends there are."""
+    names = sorted({f"{info.name} (blocked)" if info.blocked else info.name for info in installed})
+    return f"(installed: {', '.join(names) or 'none'})"
+
+
+def _lists() -> str:
+    return " and ".join(
+        f"{variable}={os.environ[variable]!r}" for variable in (ALLOW, BLOCK) if os.environ.get(variable)
+    )
+
+
+def _joined(items: Iterable[str], word: str = "and") -> str:
+    *first, last = items
+    return f"{', '.join(first)} {word} {last}" if first else last
