@@ -1,4 +1,4 @@
-"""SUBSCRIBE and UNSUBSCRIBE: what is granted, and the retained messages that follow (sections 3.8 to 3.11)."""
+"""SUBSCRIBE and UNSUBSCRIBE: what is granted, and what retained messages follow (sections 3.8 to 3.11)."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Group:
         self._waiting.remove(session)
 
     def choose(self) -> Delivery | None:
-        """Whose turn it is: a connected member's, or where there is none, a member's whose session lives on."""
+        """Whose turn it is: a connected member's, or if none is, one's whose session lives on."""
         chosen = next((member for member in self._waiting if member.connection is not None), None)
         if chosen is None:
             if not self._waiting:
