@@ -1,1 +1,75 @@
-"""MQTT from Python through any client library, chosen by name at run time."""
+"""MQTT from Python through any client library, chosen by name at run time.
+
+The names below are the public ones; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from juham_core import hooks as hooks
+    from juham_core.capabilities import Capabilities as Capabilities
+    from juham_core.discovery import BackendInfo as BackendInfo
+    from juham_core.discovery import backends as backends
+    from juham_core.factory import connect as connect
+    from juham_core.factory import create as create
+    from juham_core.hookspecs import DROP as DROP
+    from juham_core.hookspecs import hookimpl as hookimpl
+    from juham_core.jmqtt import JMqtt as JMqtt
+    from juham_core.message import MqttMsg as MqttMsg
+    from juham_core.message import PublishReceipt as PublishReceipt
+    from juham_core.message import Receipt as Receipt
+    from juham_core.message import SubscribeReceipt as SubscribeReceipt
+    from juham_core.message import UnsubscribeReceipt as UnsubscribeReceipt
+    from juham_core.object import Object as Object
+    from juham_core.options import Options as Options
+    from juham_core.statistics import Statistics as Statistics
+    from juham_core.wire.packets import Subscription as Subscription
+    from juham_core.wire.packets import Will as Will
+    from juham_core.wire.properties import Properties as Properties
+    from juham_core.wire.reasons import ReasonCode as ReasonCode
+
+__version__: Final = "1.0.0"
+
+_HOMES: Final = {
+    "DROP": "hookspecs",
+    "BackendInfo": "discovery",
+    "Capabilities": "capabilities",
+    "JMqtt": "jmqtt",
+    "MqttMsg": "message",
+    "Object": "object",
+    "Options": "options",
+    "Properties": "wire.properties",
+    "PublishReceipt": "message",
+    "ReasonCode": "wire.reasons",
+    "Receipt": "message",
+    "Statistics": "statistics",
+    "SubscribeReceipt": "message",
+    "Subscription": "wire.packets",
+    "UnsubscribeReceipt": "message",
+    "Will": "wire.packets",
+    "backends": "discovery",
+    "connect": "factory",
+    "create": "factory",
+    "hookimpl": "hookspecs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "hooks":
+        return importlib.import_module("juham_core.hooks")
+    if name in _HOMES:
+        module = importlib.import_module(f"juham_core.{_HOMES[name]}")
+    else:
+        errors = importlib.import_module("juham_core.errors")
+        if name.startswith("_") or not hasattr(errors, name) or not name.endswith("Error"):
+            raise AttributeError(f"module 'juham_core' has no attribute {name!r}")
+        module = errors
+    return globals().setdefault(name, getattr(module, name))
+
+
+def __dir__() -> list[str]:
+    errors = importlib.import_module("juham_core.errors")
+    return sorted({*_HOMES, "hooks", "__version__", *(name for name in vars(errors) if name.endswith("Error"))})

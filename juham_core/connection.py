@@ -147,7 +147,9 @@ class Connection:
             final = code in FINAL or (was is State.CONNECTED and not self._options().reconnect)
             self._set(State.STOPPED if final else State.WAITING)
         if code == reasons.SESSION_TAKEN_OVER:
-            log.error("%s: another client has connected with the same client_id; not reconnecting", self._name)
+            log.error(
+                "%s: another client has connected with the same client_id; not reconnecting", self._name
+            )
         else:
             log.warning("%s: %s", self._name, self.error)
         if was is State.CONNECTED:
@@ -244,7 +246,7 @@ class Connection:
             return self.state in (State.WAITING, State.STOPPED) and not self._closing.is_set()
 
     def _delay(self) -> float:
-        """Exponential, capped, with jitter, so that a thousand clients do not come back at the same instant."""
+        """Exponential, capped, with jitter: a thousand clients are not to come back at the same instant."""
         options = self._options()
         delay = min(options.reconnect_max, options.reconnect_min * 2.0 ** min(self._failures, 30))
         self._failures += 1

@@ -21,7 +21,5 @@ KEEPALIVE: Final[int] = _DefaultInt(60)
 def given(**arguments: Any) -> dict[str, Any]:
     """Those of the arguments that the caller passed."""
     return {
-        name: value
-        for name, value in arguments.items()
-        if not isinstance(value, _DefaultStr | _DefaultInt)
+        name: value for name, value in arguments.items() if not isinstance(value, _DefaultStr | _DefaultInt)
     }

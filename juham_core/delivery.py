@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from juham_core.dispatch import Dispatcher
 from juham_core.handlers import Handler, call_on_connect, call_on_disconnect, takes_five
@@ -18,7 +18,7 @@ from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import ReasonCode
 
 if TYPE_CHECKING:
-    from juham_core.jmqtt import JMqtt
+    from juham_core.primitives import Backend
 
 log = logging.getLogger("juham.delivery")
 
@@ -26,8 +26,9 @@ log = logging.getLogger("juham.delivery")
 class Delivery:
     """The receiving half of one client."""
 
-    def __init__(self, client: JMqtt, statistics: Statistics) -> None:
+    def __init__(self, client: Backend, statistics: Statistics) -> None:
         self.limit = 1
+        self.blocks = True
         self._client = client
         self._statistics = statistics
         self._dispatcher = Dispatcher(f"juham-{client.name}-handlers", self._report)
@@ -125,6 +126,10 @@ class Delivery:
             return
         self._dispatcher.put(self._deliver, message)
 
+    def after(self, function: Callable[[], None]) -> None:
+        """Have a function called on the dispatching thread once all that has been received is handled."""
+        self._dispatcher.put(function)
+
     def published(self, receipt: PublishReceipt, properties: Properties | None) -> None:
         """Put the end of a publish in the queue."""
         self._dispatcher.put(self._published, receipt, properties if properties is not None else Properties())
@@ -147,7 +152,8 @@ class Delivery:
                     self.limit,
                 )
             return False
-        return self._dispatcher.wait_for_room(self.limit, lambda: self._client._connection.closing)
+        connection = self._client._connection
+        return not self.blocks or self._dispatcher.wait_for_room(self.limit, lambda: connection.closing)
 
     # --- what the application sees, on the dispatching thread ---------------------------------------
 

@@ -149,7 +149,7 @@ class Dispatcher:
             function, args = task
             try:
                 function(*args)
-            except contained as exc:  # noqa: BLE001 - one call that fails must not keep the next from coming
+            except contained as exc:
                 self._report(exc)
             if self._short_of_room:
                 with self._room:

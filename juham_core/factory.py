@@ -20,7 +20,16 @@ from juham_core.errors import (
 )
 from juham_core.jmqtt import JMqtt
 
-__all__ = ["DEFAULT_BACKEND", "BackendInfo", "backends", "choose", "create", "find_by_class_id", "load"]
+__all__ = [
+    "DEFAULT_BACKEND",
+    "BackendInfo",
+    "backends",
+    "choose",
+    "connect",
+    "create",
+    "find_by_class_id",
+    "load",
+]
 
 DEFAULT_BACKEND: Final = "paho2"
 """What is used when nobody chose, if it is installed."""
@@ -80,6 +89,40 @@ def create(backend: str | None = None, name: str | None = None, **options: Any) 
     client = cls() if name is None else cls(name)
     if options:
         client.configure(**options)
+    return client
+
+
+def connect(
+    url: str | None = None,
+    *,
+    backend: str | None = None,
+    name: str | None = None,
+    timeout: float | None = None,
+    **options: Any,
+) -> JMqtt:
+    """Return a client that the broker has accepted, its handlers running in a thread; close it when done.
+
+    ``url`` is ``scheme[+backend]://[user[:password]@]host[:port][?options]``, by default that of the
+    environment variable ``JUHAM_URL``, else ``mqtt://localhost``. ``timeout`` in seconds, for the broker to
+    answer, is by default the option ``connect_timeout``. ``options`` go before those of the URL.
+
+    Raises OptionError for the URL or an option, BackendError for the backend, NotSupportedError for what the
+    backend lacks, AuthError if the broker refuses the credentials, ConnectTimeoutError if it does not
+    answer, and ConnectError for everything else that keeps the connection from being made.
+    """
+    from juham_core.url import parse_url  # noqa: PLC0415  # listing backends does without it
+
+    url_backend, from_url = parse_url(url or os.environ.get("JUHAM_URL") or "mqtt://localhost")
+    if url_backend is None and from_url["transport"] == "memory":
+        url_backend = next(iter(IN_PROCESS))  # the scheme says it
+    client = create(choose(backend, url_backend), name, **{**from_url, **options})
+    try:
+        client.connect_to_server()
+        client.wait_until_connected(timeout)
+    except BaseException:
+        client.disconnect_from_server()
+        raise
+    client.loop_start()
     return client
 
 

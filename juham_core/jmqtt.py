@@ -1,29 +1,25 @@
 """JMqtt: what an MQTT client is, written once, and the behaviour that all backends share.
 
-A backend derives from :class:`JMqtt`, implements five primitives (``_open``, ``_close``, ``_publish``,
-``_subscribe``, ``_unsubscribe``) and reports what its library tells it (``_connack``, ``_lost``,
-``_acknowledged``, ``_suback``, ``_unsuback``, ``_received``). The rest is here, so that a program behaves the
-same on every backend.
+A backend derives from :class:`JMqtt` and implements the primitives of :mod:`juham_core.primitives`. The rest
+is here, or in the parts it puts together (connection, outgoing, ledger, delivery), so that a program behaves
+the same on every backend.
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
+from typing_extensions import Self
+
 from juham_core.capabilities import Capabilities
-from juham_core.connection import Connection, State
+from juham_core.connection import State
 from juham_core.defaults import HOST, KEEPALIVE, PORT, given
-from juham_core.delivery import Delivery
-from juham_core.errors import ConnectError, NotConnectedError, NotSupportedError, PublishError
+from juham_core.errors import NotConnectedError, NotSupportedError, PublishError
 from juham_core.handlers import Handler, HandlerSlot
 from juham_core.hooks import hooks
-from juham_core.ledger import Ledger
 from juham_core.message import (
     RC_NO_CONN,
     MqttMsg,
@@ -36,19 +32,19 @@ from juham_core.message import (
 )
 from juham_core.object import Object
 from juham_core.options import Options
-from juham_core.outgoing import Outgoing, SubscribeRequest, UnsubscribeRequest
+from juham_core.outgoing import SubscribeRequest, UnsubscribeRequest
+from juham_core.primitives import Backend
 from juham_core.statistics import Statistics
 from juham_core.subscribing import filters_of, subscriptions_of
 from juham_core.topics import check_topic
 from juham_core.vocabulary import Vocabulary
 from juham_core.wire.packets import MQTT_5, MQTT_311, Subscription
 from juham_core.wire.properties import Properties
-from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode, connack_to_v3
 
 SelfT = TypeVar("SelfT", bound="JMqtt")
 
 
-class JMqtt(Vocabulary, Object, ABC):
+class JMqtt(Vocabulary, Backend, Object):
     """An MQTT client over some library.
 
     **Threads.** Every public method may be called from any thread, from a handler, and before or after
@@ -77,30 +73,14 @@ class JMqtt(Vocabulary, Object, ABC):
     def __init__(self, name: str = "mqtt") -> None:
         """Make a client that is not connected. ``name`` shows in logs and begins the client identifier."""
         super().__init__()
-        self.name = name
         self._set_up(name)
 
     def _set_up(self, name: str) -> None:
-        # Apart from __init__ for backends that have a second base class with a constructor of its own.
-        self.name = name
-        self._options = Options()
-        self._statistics = Statistics()
-        self._userdata: Any = None
-        self._mids = itertools.count(1)
-        self._event_handlers: dict[str, Handler] = {}
-        self._delivery = Delivery(self, self._statistics)
-        self._ledger = Ledger()
-        self._outgoing = Outgoing(self, self._on_acknowledged, self._on_subscribed)
-        self._connection = Connection(name, self._attempt, self._release, lambda: self._options)
+        super()._set_up(name)
         self._apply_bounds()
         hooks.load()
         if hooks.created:
             hooks.notify("created", client=self)
-
-    @classmethod
-    def is_abstract(cls) -> bool:
-        """True for JMqtt itself and for backends with primitives missing."""
-        return bool(getattr(cls, "__abstractmethods__", None))
 
     # --- settings -----------------------------------------------------------------------------------
 
@@ -126,21 +106,13 @@ class JMqtt(Vocabulary, Object, ABC):
 
     @property
     def native(self) -> Any:
-        """The library's own client object: the documented way out of the abstraction. None before it exists."""
+        """The client object of the library underneath: the documented way out. None before it exists."""
         return None
 
     @property
     def client_id(self) -> str:
         """The client identifier of the connection (MQTT 5 section 3.1.3.1)."""
         return self._options.client_id or ""
-
-    def user_data_set(self, userdata: Any) -> None:
-        """Set what handlers get as their second argument."""
-        self._userdata = userdata
-
-    def user_data_get(self) -> Any:
-        """What handlers get as their second argument."""
-        return self._userdata
 
     # --- connecting ---------------------------------------------------------------------------------
 
@@ -186,7 +158,7 @@ class JMqtt(Vocabulary, Object, ABC):
         clean_start: bool | int = True,
         properties: Any = None,
     ) -> Any:
-        """paho's name and order of arguments for :meth:`connect_to_server`."""
+        """Paho's name and order of arguments for :meth:`connect_to_server`."""
         if bind_port:
             raise NotSupportedError("only some libraries bind to a local port: see client.native")
         return self.connect_to_server(host, port, keepalive, bind_address, bool(clean_start), properties)
@@ -219,9 +191,7 @@ class JMqtt(Vocabulary, Object, ABC):
         was_connected = self.is_connected()
         try:
             if was_connected and not self._outgoing.wait_empty(self._options.close_timeout):
-                self.warning(
-                    f"{self.name}: closed with publishes unacknowledged", f"{self._outgoing.in_flight} in flight"
-                )
+                self.warning(f"{self.name}: closed with publishes unacknowledged")
             self._outgoing.stop()
         finally:
             self._connection.finish_close()
@@ -239,7 +209,7 @@ class JMqtt(Vocabulary, Object, ABC):
             hooks.notify("closed", client=self)
 
     def disconnect(self, reasoncode: Any = None, properties: Any = None) -> Any:
-        """paho's name for :meth:`disconnect_from_server`; returns 0."""
+        """Paho's name for :meth:`disconnect_from_server`; returns 0."""
         if reasoncode is not None or properties is not None:
             raise NotSupportedError("a DISCONNECT with reason or properties needs the library: client.native")
         self.disconnect_from_server()
@@ -266,7 +236,7 @@ class JMqtt(Vocabulary, Object, ABC):
         self._delivery.run_forever()
         return 0
 
-    def __enter__(self: SelfT) -> SelfT:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -342,9 +312,6 @@ class JMqtt(Vocabulary, Object, ABC):
             raise TypeError(f"{event} takes a function, not {type(handler).__name__}")
         return handler
 
-    def _get_handler(self, event: str) -> Handler | None:
-        return self._event_handlers.get(event)
-
     # --- publishing and subscribing -----------------------------------------------------------------
 
     def publish(
@@ -409,7 +376,9 @@ class JMqtt(Vocabulary, Object, ABC):
         TopicError, QosError and NotSupportedError at the call.
         """
         if properties:
-            raise NotSupportedError("properties of SUBSCRIBE are not kept across reconnects: see client.native")
+            raise NotSupportedError(
+                "properties of SUBSCRIBE are not kept across reconnects: see client.native"
+            )
         subscriptions = subscriptions_of(topic, qos, options)
         self._require_subscribable(subscriptions)
         names = [subscription.topic_filter for subscription in subscriptions]
@@ -436,7 +405,7 @@ class JMqtt(Vocabulary, Object, ABC):
 
     @property
     def subscriptions(self) -> dict[str, int | None]:
-        """Each topic filter subscribed to, with the QoS the broker granted; None while it has not answered."""
+        """Each topic filter subscribed to, with the QoS the broker granted; None until it has answered."""
         return self._ledger.subscriptions()
 
     def ack(self, mid: int, qos: int) -> Any:
@@ -447,25 +416,28 @@ class JMqtt(Vocabulary, Object, ABC):
         """
         self.capabilities.require("manual_ack", self.get_class_id())
         if not self._options.manual_ack:
-            raise NotSupportedError("messages are acknowledged by themselves; manual_ack_set(True) changes that")
+            raise NotSupportedError(
+                "messages are acknowledged by themselves; manual_ack_set(True) changes that"
+            )
         if qos > 0:
             self._ack(mid, check_qos(qos))
         return 0
 
     def _publish_now(self, receipt: PublishReceipt, message: MqttMsg) -> None:
         try:
-            if self._connection.state is not State.CONNECTED:
-                raise NotConnectedError(
-                    f"not connected: a message of QoS 0 to {message.topic!r} was not sent; at QoS 1 it would wait"
-                )
-            self._publish(message)
+            if self._connection.state is State.CONNECTED:
+                self._publish(message)
+                receipt._resolve()
+                self._report_published(receipt, None)
+                return
+            error = NotConnectedError(
+                f"not connected: the message to {message.topic!r} was not sent; at QoS 1 or 2 it would wait"
+            )
         except NotConnectedError as exc:
-            receipt.rc = RC_NO_CONN
-            self._statistics.dropped["not connected"] += 1
-            receipt._resolve(exc)
-            return
-        receipt._resolve()
-        self._report_published(receipt, None)
+            error = exc
+        receipt.rc = RC_NO_CONN
+        self._statistics.dropped["not connected"] += 1
+        receipt._resolve(error)
 
     def _publish_properties(self, properties: Mapping[str, Any]) -> Properties:
         if self._options.protocol < MQTT_5:
@@ -473,189 +445,6 @@ class JMqtt(Vocabulary, Object, ABC):
         checked = Properties(properties)
         checked.check_allowed("publish")
         return checked
-
-    # --- what a backend implements ------------------------------------------------------------------
-
-    @abstractmethod
-    def _open(self, options: Options) -> None:
-        """Bring the transport up and CONNECT on its way; the network runs from here on.
-
-        One attempt: the library must not reconnect by itself. Called again, with options that may differ,
-        after :meth:`_close`; never twice at once; on a thread that may block. Raise OSError (ssl.SSLError is
-        one) or ConnectError within ``options.connect_timeout`` seconds. Report CONNACK to :meth:`_connack`.
-        """
-
-    @abstractmethod
-    def _close(self, deliberate: bool) -> None:
-        """End the connection if there is one and release all that :meth:`_open` made.
-
-        ``deliberate``: send DISCONNECT first, after what was handed over. No report may follow the return.
-        Messages in flight are kept if the library can send them again after the next ``_open``. Called after
-        a failed ``_open`` too, and possibly twice; never on the library's own thread.
-        """
-
-    @abstractmethod
-    def _publish(self, message: MqttMsg) -> int:
-        """Hand a message to the library and return its key for it, to be given to :meth:`_acknowledged`.
-
-        For QoS 1 and 2, called by one thread at a time, for QoS 0 by any number, and the key is ignored. It
-        must not block on the network. Raise NotConnectedError if the library did not take the message.
-        """
-
-    @abstractmethod
-    def _subscribe(self, subscriptions: list[Subscription]) -> int:
-        """Send one SUBSCRIBE and return the key that :meth:`_suback` will be given."""
-
-    @abstractmethod
-    def _unsubscribe(self, topic_filters: list[str]) -> int:
-        """Send one UNSUBSCRIBE and return the key that :meth:`_unsuback` will be given."""
-
-    def _ack(self, mid: int, qos: int) -> None:
-        """Acknowledge a received message; for backends that declare ``manual_ack``."""
-        raise NotSupportedError(f"{self.get_class_id()} cannot acknowledge message {mid} of QoS {qos}")
-
-    # --- what a backend reports: from any one thread, in the order in which things happened ----------
-
-    def _connack(
-        self,
-        session_present: bool,
-        reason_code: int = 0,
-        properties: Properties | None = None,
-        *,
-        resent: bool = False,
-    ) -> None:
-        """Report CONNACK. ``reason_code`` is MQTT 5's, also under 3.1.1 (``reasons.connack_to_v5``).
-
-        ``resent``: the library sends by itself what was in flight, so JMqtt does not.
-        """
-        properties = properties if properties is not None else Properties()
-        old_code = connack_to_v3(reason_code) if self._options.protocol == MQTT_311 else reason_code
-        if reason_code >= UNSPECIFIED_ERROR:
-            if self._connection.refused(reason_code):
-                self._delivery.connected(False, reason_code, old_code, properties)()
-            return
-        # The event takes its place before the messages that subscriptions bring, and its handler waits
-        # until the subscriptions are sent.
-        if not self._connection.accepted():
-            return
-        ready = self._delivery.connected(session_present, reason_code, 0, properties)
-        try:
-            self._statistics.connects += 1
-            self._statistics.reconnects += self._statistics.connects > 1
-            self._outgoing.window = min(
-                self._options.max_inflight, properties.get("receive_maximum", self._options.max_inflight)
-            )
-            self._ledger.orphan(self._outgoing.leftover())
-            requests = self._ledger.restore(session_present)
-            self._outgoing.up(resent, requests)
-        finally:
-            ready()
-        if hooks.connected:
-            hooks.notify("connected", client=self, session_present=session_present)
-
-    def _lost(
-        self,
-        error: Exception | None = None,
-        reason_code: int = UNSPECIFIED_ERROR,
-        properties: Properties | None = None,
-        *,
-        from_server: bool = False,
-    ) -> None:
-        """Report that the connection ended by itself; ``reason_code`` from DISCONNECT, where there was one."""
-        self._outgoing.stop()
-        if self._connection.lost(error, reason_code if from_server else 0):
-            self._delivery.disconnected(from_server, reason_code, properties)
-            if hooks.disconnected:
-                hooks.notify("disconnected", client=self, reason=str(self._connection.error))
-
-    def _acknowledged(self, key: int, reason_code: int = 0, properties: Properties | None = None) -> None:
-        """Report PUBACK or PUBCOMP, or the PUBREC that ends an exchange with a refusal."""
-        self._outgoing.acknowledged(key, (reason_code, properties))
-
-    def _suback(self, key: int, reason_codes: list[int], properties: Properties | None = None) -> None:
-        """Report SUBACK."""
-        self._outgoing.subscribed(key, (reason_codes, properties))
-
-    def _unsuback(
-        self, key: int, reason_codes: list[int] | None = None, properties: Properties | None = None
-    ) -> None:
-        """Report UNSUBACK; MQTT 3.1.1 has no codes there."""
-        self._outgoing.unsubscribed(key, (reason_codes or [], properties))
-
-    def _received(
-        self,
-        topic: str,
-        payload: bytes,
-        qos: int = 0,
-        retain: bool = False,
-        dup: bool = False,
-        mid: int = 0,
-        properties: Properties | None = None,
-    ) -> None:
-        """Report a message."""
-        self._delivery.received(MqttMsg(topic, payload, qos, retain, dup, mid, properties))
-
-    # --- between the parts --------------------------------------------------------------------------
-
-    def _attempt(self) -> None:
-        options = self._options
-        if hooks.connecting:
-            options = hooks.change_options(self, options)
-        try:
-            self._open(options)
-        except ConnectError:
-            raise
-        except OSError as exc:
-            raise ConnectError(f"cannot connect to {options.describe()}: {exc}") from exc
-
-    def _release(self, deliberate: bool) -> None:
-        self._outgoing.stop()
-        try:
-            self._close(deliberate)
-        except Exception as exc:  # noqa: BLE001 - a library that fails to close must not keep us from going on
-            self.error(f"{self.name}: the library failed to close", f"{type(exc).__name__}: {exc}")
-        self._ledger.orphan(self._outgoing.collect())
-
-    def _on_acknowledged(self, receipt: PublishReceipt, answer: tuple[int, Properties | None]) -> None:
-        code, properties = answer
-        receipt.reason_code = ReasonCode(code)
-        if code < UNSPECIFIED_ERROR:
-            self._statistics.acknowledged += 1
-            receipt._resolve()
-        else:
-            self._statistics.dropped["refused"] += 1
-            why = (properties or {}).get("reason_string")
-            receipt._resolve(
-                PublishError(
-                    f"the broker refused publish {receipt.mid}: {receipt.reason_code}{f' ({why})' if why else ''}",
-                    reason_code=code,
-                )
-            )
-        receipt._message = None  # a receipt that is kept must not keep the payload
-        self._report_published(receipt, properties)
-
-    def _report_published(self, receipt: PublishReceipt, properties: Properties | None) -> None:
-        if "on_publish" in self._event_handlers:
-            self._delivery.published(receipt, properties)
-        if hooks.published:
-            hooks.notify("published", client=self, receipt=receipt)
-
-    def _on_subscribed(
-        self, request: SubscribeRequest | UnsubscribeRequest, answer: tuple[list[int], Properties | None]
-    ) -> None:
-        codes, properties = answer
-        if isinstance(request, SubscribeRequest):
-            lost = self._ledger.answered(request, codes)
-            if lost:
-                self.error(f"{self.name}: the broker no longer grants a subscription", ", ".join(lost))
-            event = "on_subscribe"
-        else:
-            for receipt in request.receipts:
-                receipt._resolve()
-            event = "on_unsubscribe"
-        if event in self._event_handlers:
-            for receipt in request.receipts:
-                self._delivery.answered(event, receipt.mid, codes, properties)
 
     def _require(self, options: Options) -> None:
         """Raise NotSupportedError unless the backend can do what the options ask for."""
@@ -691,20 +480,20 @@ class JMqtt(Vocabulary, Object, ABC):
         self._outgoing.max_queued = self._options.max_queued
         self._delivery.limit = self._options.max_received
 
+    # --- saving -------------------------------------------------------------------------------------
+
     def to_dict(self) -> dict[str, Any]:
         """The client as JSON knows it: class, name and options, without secrets."""
         data = super().to_dict()
-        data["_object"]["name"] = self.name
         data["_object"]["options"] = self._options.to_dict()
         return data
 
-    def from_dict(self, data: dict[str, Any]) -> None:
+    def from_dict(self, data: Mapping[str, Any]) -> None:
         """Take name and options over from :meth:`to_dict`."""
-        with contextlib.suppress(KeyError):
-            data = {**data, "_object": dict(data["_object"])}
-            options = data["_object"].pop("options", {})
-            self.configure(**options)
-        super().from_dict(data)
+        state = dict(data.get("_object", {}))
+        options = state.pop("options", {})
+        super().from_dict({**data, "_object": state})
+        self.configure(**options)
 
     def __repr__(self) -> str:
         return (
@@ -713,13 +502,6 @@ class JMqtt(Vocabulary, Object, ABC):
         )
 
 
-def _as_slots(cls: type[JMqtt], *names: str) -> None:
+for _event in ("on_connect", "on_disconnect", "on_message", "on_publish", "on_subscribe", "on_unsubscribe"):
     # Each stays the documented method when looked up on the class, and takes assignment on a client.
-    for name in names:
-        method: Callable[..., Any] = vars(cls)[name]
-        setattr(cls, name, HandlerSlot(method))
-
-
-_as_slots(
-    JMqtt, "on_connect", "on_disconnect", "on_message", "on_publish", "on_subscribe", "on_unsubscribe"
-)
+    setattr(JMqtt, _event, HandlerSlot(vars(JMqtt)[_event]))

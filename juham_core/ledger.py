@@ -72,15 +72,15 @@ class Ledger:
     def join(self, receipt: SubscribeReceipt) -> None:
         """Let a receipt take part in the restoration that is under way."""
         with self._lock:
-            known = {
-                name: entry.granted
-                for name in receipt.topic_filters
-                if (entry := self._entries.get(name)) is not None and entry.granted is not None
-            }
+            known: dict[str, int] = {}
+            for topic_filter in receipt.topic_filters:
+                entry = self._entries.get(topic_filter)
+                if entry is not None and entry.granted is not None:
+                    known[topic_filter] = entry.granted
             if len(known) < len(receipt.topic_filters):
                 self._orphans.append(receipt)
         if known:
-            receipt._answer({name: granted for name, granted in known.items() if granted is not None})
+            receipt._answer(known)
 
     def orphan(self, requests: list[SubscribeRequest | UnsubscribeRequest]) -> None:
         """Take back what a lost connection leaves unanswered; from now on nothing is to be sent."""

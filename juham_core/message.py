@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
+from typing_extensions import Self
+
 from juham_core.errors import (
     JuhamError,
     NotConnectedError,
@@ -148,7 +150,7 @@ class Receipt:
         """Why the request failed; None while it is under way and after it succeeded."""
         return self._error
 
-    def wait(self: ReceiptT, timeout: float | None = None) -> ReceiptT:
+    def wait(self, timeout: float | None = None) -> Self:
         """Block until the request is done, for at most ``timeout`` seconds (None: for ever); return self.
 
         Raises what the request failed with, or :class:`~juham_core.errors.ReceiptTimeoutError`. Not to be
@@ -243,13 +245,13 @@ class PublishReceipt(Receipt):
         self.reason_code: ReasonCode | None = None
 
     def is_published(self) -> bool:
-        """paho's name: True once done. Raises what the publish failed with."""
+        """Paho's name: True once done. Raises what the publish failed with."""
         if self._error is not None:
             raise self._error
         return self._done
 
     def wait_for_publish(self, timeout: float | None = None) -> None:
-        """paho's name: like :meth:`wait`, but it returns quietly when the time is over."""
+        """Paho's name: like :meth:`wait`, but it returns quietly when the time is over."""
         self._wait(timeout)
         if self._error is not None:
             raise self._error

@@ -1,17 +1,16 @@
-"""The options of a connection, and the URL that spells them."""
+"""The options of a connection, checked, and what follows from them."""
 
 from __future__ import annotations
 
 import difflib
 import secrets
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from juham_core.errors import OptionError
-from juham_core.message import check_qos, encode_payload
+from juham_core.message import check_qos
 from juham_core.topics import check_topic
 from juham_core.wire.packets import MQTT_5, MQTT_311, Will
 from juham_core.wire.properties import Properties
@@ -25,8 +24,9 @@ SCHEMES: Final[dict[str, tuple[str, bool, int]]] = {
     "unix": ("unix", False, 0),
     "memory": ("memory", False, 0),
 }
-_SECRETS: Final = frozenset({"password", "keyfile_password"})
-_PROTOCOLS: Final = {"3.1.1": MQTT_311, "311": MQTT_311, "4": MQTT_311, "5": MQTT_5, "5.0": MQTT_5}
+SECRETS: Final = frozenset({"password", "keyfile_password"})
+WILL_PARTS: Final = ("will_topic", "will_payload", "will_qos", "will_retain")
+"""How a URL spells a will."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Options:
             return self
         if not self.clean_start:
             raise OptionError(
-                "a persistent session (clean_start=False) needs a client_id of its own, the same at each start"
+                "a persistent session (clean_start=False) needs a client_id of its own, always the same"
             )
         return replace(self, client_id=f"{name}-{secrets.token_hex(4)}")
 
@@ -153,7 +153,7 @@ class Options:
         saved: dict[str, Any] = {}
         for name, default in _DEFAULTS.items():
             value = getattr(self, name)
-            if value != default and name not in _SECRETS and isinstance(value, str | int | float | bool):
+            if value != default and name not in SECRETS and isinstance(value, str | int | float | bool):
                 saved[name] = value
         return saved
 
@@ -175,14 +175,14 @@ _DEFAULTS: Final[dict[str, Any]] = {
 
 def unknown_option(name: str) -> OptionError:
     """The error for an option that does not exist, with the closest that does."""
-    known = [*_DEFAULTS, *_WILL_PARTS]
+    known = [*_DEFAULTS, *WILL_PARTS]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return OptionError(f"unknown option {name!r}: {hint}the options are {', '.join(sorted(known))}")
 
 
 def _check(options: Options) -> None:
-    if not isinstance(options.host, str) or not options.host:
+    if not options.host:
         raise OptionError("the option 'host' is a name, an address or a path, and not empty")
     if options.transport not in {transport for transport, _, _ in SCHEMES.values()}:
         raise OptionError(
@@ -190,154 +190,49 @@ def _check(options: Options) -> None:
         )
     if options.protocol not in (MQTT_311, MQTT_5):
         raise OptionError(f"the option 'protocol' is 4 (MQTT 3.1.1) or 5, not {options.protocol!r}")
-    _check_range(options, "port", 0, 65_535, optional=True)
-    _check_range(options, "keepalive", 0, 65_535)
-    _check_range(options, "session_expiry", 0, 0xFFFF_FFFF, optional=True)
-    _check_range(options, "max_inflight", 1, 65_535)
-    _check_range(options, "max_queued", 0, 2**31)
-    _check_range(options, "max_received", 1, 2**31)
+    for name, low, high in _RANGES:
+        _check_range(options, name, low, high)
     for name in ("connect_timeout", "close_timeout", "reconnect_min", "reconnect_max"):
         value = getattr(options, name)
         if not isinstance(value, int | float) or not 0 <= value < 1e9:
             raise OptionError(f"the option {name!r} is a number of seconds, not {value!r}")
     if options.reconnect_max < options.reconnect_min:
         raise OptionError("the option 'reconnect_max' is at least 'reconnect_min'")
-    if options.password is not None and options.username is None and options.protocol == MQTT_311:
-        raise OptionError("MQTT 3.1.1 has no password without a username (section 3.1.2.9)")
-    if options.protocol == MQTT_311 and (options.properties or (options.will and options.will.properties)):
-        raise OptionError("CONNECT carries properties only under MQTT 5: add protocol=5")
+    for name in ("client_id", "username"):
+        _check_text(name, getattr(options, name))
+    _check_connect(options)
+
+
+def _check_connect(options: Options) -> None:
+    if options.protocol == MQTT_311:
+        if options.password is not None and options.username is None:
+            raise OptionError("MQTT 3.1.1 has no password without a username (section 3.1.2.9)")
+        if options.properties or (options.will and options.will.properties):
+            raise OptionError("CONNECT carries properties only under MQTT 5: add protocol=5")
+    options.properties.check_allowed("connect")
     if options.will is not None:
         check_topic(options.will.topic)
         check_qos(options.will.qos)
-    for name in ("client_id", "username"):
-        value = getattr(options, name)
-        if value is not None and (not isinstance(value, str) or "\0" in value or len(value.encode()) > 0xFFFF):
-            raise OptionError(f"the option {name!r} is a str without NUL of at most 65,535 bytes")
 
 
-def _check_range(options: Options, name: str, low: int, high: int, *, optional: bool = False) -> None:
+_RANGES: Final = (
+    ("port", 0, 65_535),
+    ("keepalive", 0, 65_535),
+    ("session_expiry", 0, 0xFFFF_FFFF),
+    ("max_inflight", 1, 65_535),
+    ("max_queued", 0, 2**31),
+    ("max_received", 1, 2**31),
+)
+
+
+def _check_text(name: str, value: Any) -> None:
+    if value is not None and (not isinstance(value, str) or "\0" in value or len(value.encode()) > 0xFFFF):
+        raise OptionError(f"the option {name!r} is a str without NUL of at most 65,535 bytes")
+
+
+def _check_range(options: Options, name: str, low: int, high: int) -> None:
     value = getattr(options, name)
-    if value is None and optional:
+    if value is None and _DEFAULTS[name] is None:
         return
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise OptionError(f"the option {name!r} is a whole number from {low:,} to {high:,}, not {value!r}")
-
-
-# --- the URL ------------------------------------------------------------------------------------------
-
-
-def _flag(text: str) -> bool:
-    if text.lower() in ("1", "true", "yes", "on"):
-        return True
-    if text.lower() in ("0", "false", "no", "off"):
-        return False
-    raise ValueError("it is true or false")
-
-
-def _protocol(text: str) -> int:
-    if text not in _PROTOCOLS:
-        raise ValueError("it is 3.1.1 or 5")
-    return _PROTOCOLS[text]
-
-
-_PARSERS: Final[dict[str, Callable[[str], Any]]] = {
-    "client_id": str,
-    "keepalive": int,
-    "clean_start": _flag,
-    "session_expiry": int,
-    "protocol": _protocol,
-    "bind_address": str,
-    "connect_timeout": float,
-    "close_timeout": float,
-    "ca_certs": str,
-    "certfile": str,
-    "keyfile": str,
-    "keyfile_password": str,
-    "insecure": _flag,
-    "reconnect": _flag,
-    "reconnect_min": float,
-    "reconnect_max": float,
-    "max_inflight": int,
-    "max_queued": int,
-    "max_received": int,
-    "manual_ack": _flag,
-}
-_WILL_PARTS: Final[dict[str, Callable[[str], Any]]] = {
-    "will_topic": str,
-    "will_payload": str,
-    "will_qos": int,
-    "will_retain": _flag,
-}
-
-
-def parse_url(url: str) -> tuple[str | None, dict[str, Any]]:
-    """Split ``scheme[+backend]://[user[:password]@]host[:port][/path][?options]``.
-
-    Returns the backend's name, if the URL has one, and the options it spells. User, password and path are
-    percent-decoded. Raises OptionError, which never repeats the URL, for it may hold a password.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except (ValueError, TypeError, AttributeError) as exc:
-        raise OptionError(f"not a URL: {_without_secret(exc)}") from None
-    scheme, _, backend = parts.scheme.partition("+")
-    if scheme not in SCHEMES:
-        raise OptionError(
-            f"unknown scheme {scheme!r}: a URL begins with {', '.join(SCHEMES)}, "
-            "each followed by +BACKEND if one is to be chosen, as in mqtt+gmqtt://localhost"
-        )
-    transport, tls, _ = SCHEMES[scheme]
-    options: dict[str, Any] = {"transport": transport, "tls": tls}
-    if transport == "unix":
-        options["host"] = unquote(parts.netloc + parts.path)
-        if not options["host"]:
-            raise OptionError("a unix URL names its socket: unix:///run/mosquitto.sock")
-    else:
-        options["host"] = unquote(parts.hostname or "localhost")
-        if port is not None:
-            options["port"] = port
-        if parts.path not in ("", "/"):
-            if transport != "websockets":
-                raise OptionError(f"a {scheme} URL has no path; topics are named when subscribing")
-            options["path"] = unquote(parts.path)
-        if parts.username is not None:
-            options["username"] = unquote(parts.username)
-        if parts.password is not None:
-            options["password"] = unquote(parts.password)
-    options.update(_parse_query(parts.query))
-    # The checks of Options itself, while it is plain that the URL is to blame.
-    Options(**options)
-    return backend or None, options
-
-
-def _parse_query(query: str) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    will: dict[str, Any] = {}
-    for name, text in parse_qsl(query, keep_blank_values=True):
-        parser = _PARSERS.get(name) or _WILL_PARTS.get(name)
-        if parser is None:
-            raise unknown_option(name)
-        target = will if name in _WILL_PARTS else options
-        if name in target:
-            raise OptionError(f"the option {name!r} stands twice in the URL")
-        try:
-            target[name] = parser(text)
-        except ValueError as exc:
-            shown = "its value" if name in _SECRETS else repr(text)
-            raise OptionError(f"the option {name!r} cannot be {shown}: {exc}") from None
-    if will:
-        if "will_topic" not in will:
-            raise OptionError("a will needs the option 'will_topic'")
-        options["will"] = Will(
-            check_topic(will["will_topic"]),
-            encode_payload(will.get("will_payload")),
-            check_qos(will.get("will_qos", 0)),
-            will.get("will_retain", False),
-        )
-    return options
-
-
-def _without_secret(exc: Exception) -> str:
-    # urlsplit quotes the part it stumbles over, which may be the password.
-    return "its port is no number from 0 to 65535" if "ort" in str(exc) else "it cannot be taken apart"

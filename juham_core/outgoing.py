@@ -131,7 +131,7 @@ class Outgoing:
         """Accept a publish of QoS 1 or 2, or raise QueueFullError."""
         if len(self._queue) >= self.max_queued:
             raise QueueFullError(
-                f"{len(self._queue):,} messages wait for the broker already (max_queued={self.max_queued:,}): "
+                f"{len(self._queue):,} messages wait for the broker (max_queued={self.max_queued:,}): "
                 "this one was not accepted; publish slower, wait for receipts, or raise max_queued"
             )
         self._queue.append(receipt)
@@ -227,9 +227,7 @@ class Outgoing:
                 self._handing_over.release()
 
     def _ready(self) -> bool:
-        return self._up and bool(
-            self._controls or (self._queue and len(self._in_flight) < self.window)
-        )
+        return self._up and bool(self._controls or (self._queue and len(self._in_flight) < self.window))
 
     def _send_publish(self, receipt: PublishReceipt) -> bool:
         message = receipt._message
@@ -256,14 +254,10 @@ class Outgoing:
         try:
             if isinstance(request, SubscribeRequest):
                 self._subscribing.sending()
-                early: Any = self._subscribing.sent(
-                    self._library._subscribe(request.subscriptions), request
-                )
+                early: Any = self._subscribing.sent(self._library._subscribe(request.subscriptions), request)
             else:
                 self._unsubscribing.sending()
-                early = self._unsubscribing.sent(
-                    self._library._unsubscribe(request.topic_filters), request
-                )
+                early = self._unsubscribing.sent(self._library._unsubscribe(request.topic_filters), request)
         except NotConnectedError:
             self._controls.appendleft(request)
             self._up = False

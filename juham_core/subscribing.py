@@ -28,7 +28,9 @@ def _one(item: Any, qos: int, options: Any) -> Subscription:
         options = item
     elif isinstance(item, tuple):
         if len(item) != 2:
-            raise InvalidArgumentError(f"a tuple to subscribe to is (filter, qos); this one has {len(item)} parts")
+            raise InvalidArgumentError(
+                f"a tuple to subscribe to is (filter, qos); this one has {len(item)} parts"
+            )
         name, second = item
         if isinstance(second, int):
             qos, options = second, None
@@ -37,7 +39,9 @@ def _one(item: Any, qos: int, options: Any) -> Subscription:
     else:
         name = item
     topic_filter = check_filter(name)
-    subscription = Subscription(topic_filter, check_qos(qos)) if options is None else _read(topic_filter, options)
+    subscription = (
+        Subscription(topic_filter, check_qos(qos)) if options is None else _read(topic_filter, options)
+    )
     if subscription.no_local and topic_filter.startswith("$share/"):
         raise InvalidArgumentError("no_local cannot go with a shared subscription (MQTT 5 section 3.8.3.1)")
     return subscription

@@ -19,9 +19,7 @@ def check_topic(topic: object) -> str:
     """
     text = _check_text(topic, "topic")
     if "#" in text or "+" in text:
-        raise TopicError(
-            f"cannot publish to {_shown(text)}: '#' and '+' are wildcards, for subscribing only"
-        )
+        raise TopicError(f"cannot publish to {_shown(text)}: '#' and '+' are wildcards, for subscribing only")
     return text
 
 

@@ -1,0 +1,297 @@
+"""JMemory, the in-process backend: the embedded broker's state without sockets, for tests and small uses.
+
+Registered through the same entry-point group as any stranger's backend. The broker is shared by all clients
+in the process that name the same host; it keeps its sessions and retained messages until the process ends.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from juham_core.broker import Broker
+from juham_core.capabilities import Capabilities
+from juham_core.errors import NotConnectedError
+from juham_core.jmqtt import JMqtt
+from juham_core.message import MqttMsg
+from juham_core.options import Options
+from juham_core.wire import packets
+from juham_core.wire.exchanges import Exchanges, Finished
+from juham_core.wire.packets import MQTT_5, Connect, Packet, Subscription
+from juham_core.wire.properties import Properties
+
+
+class JMemory(JMqtt):
+    """A client of a broker in the same process: ``memory://NAME``."""
+
+    capabilities = Capabilities(
+        mqtt_311=True,
+        mqtt_5=True,
+        qos_2=True,
+        in_process=True,
+        persistent_session=True,
+        shared_subscriptions=True,
+        manual_ack=True,
+    )
+    library = "juham-core"
+
+    def __init__(self, name: str = "memory") -> None:
+        """Make a client that is not connected."""
+        super().__init__(name)
+
+    def _set_up(self, name: str) -> None:
+        super()._set_up(name)
+        # QoS 1 and 2 are acknowledged once handled, so the broker's window bounds what waits here; a
+        # publisher that had to wait for another client's handlers could wait for itself.
+        self._delivery.blocks = False
+        self._hub: Hub | None = None
+        self._link: MemoryLink | None = None
+        self._exchanges = Exchanges()
+        self._manual = False
+        self.options = self.options.changed(transport="memory")
+
+    @property
+    def native(self) -> Any:
+        """The :class:`~juham_core.broker.Broker` this client is or was connected to."""
+        return self._hub.broker if self._hub is not None else None
+
+    def _open(self, options: Options) -> None:
+        self._hub = hub_of(options.host)
+        self._link = MemoryLink(self._packet)
+        self._manual = options.manual_ack
+        properties = Properties(options.properties)
+        if options.protocol == MQTT_5 and options.effective_session_expiry:
+            properties["session_expiry_interval"] = options.effective_session_expiry
+        self._hub.connect(
+            self._link,
+            Connect(
+                client_id=options.client_id or "",
+                clean_start=options.clean_start,
+                keepalive=0,  # there is no network that could go silent
+                username=options.username,
+                password=options.password_bytes,
+                will=options.will,
+                protocol=options.protocol,
+                properties=properties,
+            ),
+        )
+
+    def _close(self, deliberate: bool) -> None:
+        link, self._link = self._link, None
+        if link is not None and self._hub is not None:
+            link.dead = True
+            self._hub.leave(link, deliberate)
+
+    def _publish(self, message: MqttMsg) -> int:
+        hub, link = self._connected()
+        packet = packets.Publish(
+            message.topic,
+            message.payload,
+            message.qos,
+            message.retain,
+            properties=message.properties,
+        )
+        if message.qos == 0:
+            hub.call(link, packet)
+            return 0
+        with hub.lock:
+            key = self._exchanges.start(packet)
+        hub.call(link, packet)
+        return key
+
+    def _subscribe(self, subscriptions: list[Subscription]) -> int:
+        hub, link = self._connected()
+        with hub.lock:
+            key = self._exchanges.take_id()
+        hub.call(link, packets.Subscribe(key, subscriptions))
+        return key
+
+    def _unsubscribe(self, topic_filters: list[str]) -> int:
+        hub, link = self._connected()
+        with hub.lock:
+            key = self._exchanges.take_id()
+        hub.call(link, packets.Unsubscribe(key, topic_filters))
+        return key
+
+    def _ack(self, mid: int, qos: int) -> None:
+        self._send(packets.Puback(mid) if qos == 1 else packets.Pubrec(mid))
+
+    def _connected(self) -> tuple[Hub, MemoryLink]:
+        link = self._link
+        if self._hub is None or link is None or link.dead:
+            raise NotConnectedError("the connection to the in-process broker has ended")
+        return self._hub, link
+
+    def _send(self, packet: Packet) -> None:
+        link = self._link
+        if self._hub is not None and link is not None and not link.dead:
+            self._hub.call(link, packet)
+
+    def _packet(self, packet: Packet | None) -> None:
+        """Take what the broker sends; None once it has closed the link."""
+        handler = _HANDLERS.get(type(packet))
+        if handler is not None:
+            handler(self, packet)
+
+    def _on_publish_packet(self, packet: packets.Publish) -> None:
+        if self._exchanges.is_new(packet):
+            self._received(
+                packet.topic,
+                packet.payload,
+                packet.qos,
+                packet.retain,
+                packet.dup,
+                packet.packet_id,
+                packet.properties,
+            )
+        if packet.qos and not self._manual:
+            self._delivery.after(partial(self._ack, packet.packet_id, packet.qos))
+
+    def _on_connack_packet(self, packet: packets.Connack) -> None:
+        if packet.reason_code == 0 and not packet.session_present:
+            self._exchanges.forget()
+        self._connack(
+            packet.session_present, packet.reason_code, packet.properties, resent=packet.session_present
+        )
+        if packet.session_present:
+            for unanswered in self._exchanges.resume():
+                self._send(unanswered)
+
+    def _on_answer_packet(self, packet: packets.Puback | packets.Pubrec | packets.Pubcomp) -> None:
+        result = self._exchanges.answered(packet)
+        if isinstance(result, Finished):
+            self._acknowledged(result.packet_id, result.reason_code, result.properties)
+        elif result is not None:
+            self._send(result)
+
+    def _on_pubrel_packet(self, packet: packets.Pubrel) -> None:
+        self._send(self._exchanges.released(packet))
+
+    def _on_suback_packet(self, packet: packets.Suback) -> None:
+        self._exchanges.free_id(packet.packet_id)
+        self._suback(packet.packet_id, packet.reason_codes, packet.properties)
+
+    def _on_unsuback_packet(self, packet: packets.Unsuback) -> None:
+        self._exchanges.free_id(packet.packet_id)
+        self._unsuback(packet.packet_id, packet.reason_codes, packet.properties)
+
+    def _on_disconnect_packet(self, packet: packets.Disconnect) -> None:
+        self._lost(None, packet.reason_code, packet.properties, from_server=True)
+
+    def _on_closed(self, _packet: None) -> None:
+        self._lost(None)
+
+
+_HANDLERS: dict[type, Callable[[JMemory, Any], None]] = {
+    packets.Publish: JMemory._on_publish_packet,
+    packets.Connack: JMemory._on_connack_packet,
+    packets.Puback: JMemory._on_answer_packet,
+    packets.Pubrec: JMemory._on_answer_packet,
+    packets.Pubcomp: JMemory._on_answer_packet,
+    packets.Pubrel: JMemory._on_pubrel_packet,
+    packets.Suback: JMemory._on_suback_packet,
+    packets.Unsuback: JMemory._on_unsuback_packet,
+    packets.Disconnect: JMemory._on_disconnect_packet,
+    type(None): JMemory._on_closed,
+}
+
+
+class MemoryLink:
+    """The broker's way to one client. What the broker sends is passed on after its own call has returned."""
+
+    def __init__(self, receive: Callable[[Packet | None], None]) -> None:
+        self.dead = False
+        self.inbox: deque[Packet | None] = deque()
+        self._receive = receive
+        self._passing_on = threading.Lock()
+
+    def send(self, packet: Packet) -> None:
+        """Keep a packet for the client."""
+        self.inbox.append(packet)
+
+    def close(self) -> None:
+        """Let the client know that the broker has closed the connection."""
+        self.inbox.append(None)
+
+    def pass_on(self) -> None:
+        """Give the client what is kept for it, in order, whichever threads the packets came from."""
+        while self.inbox:
+            if not self._passing_on.acquire(blocking=False):
+                return  # whoever passes on looks again afterwards; it may be this thread, further down
+            try:
+                while self.inbox:
+                    packet = self.inbox.popleft()
+                    if not self.dead:
+                        self._receive(packet)
+            finally:
+                self._passing_on.release()
+
+
+class Hub:
+    """A broker and the lock that serializes its clients' threads."""
+
+    def __init__(self) -> None:
+        self.broker = Broker()
+        self.lock = threading.RLock()
+        self._links: list[MemoryLink] = []
+        self._timer: threading.Timer | None = None
+
+    def connect(self, link: MemoryLink, packet: Connect) -> None:
+        """Take a new client in."""
+        with self.lock:
+            self._links.append(link)
+        self.call(link, packet)
+
+    def call(self, link: MemoryLink, packet: Packet) -> None:
+        """Give the broker a packet, then every client what the broker has sent in consequence."""
+        with self.lock:
+            self.broker.received(link, packet)
+            if self.broker.deadline is not None:
+                self._set_timer()
+        self._pass_on()
+
+    def leave(self, link: MemoryLink, deliberate: bool) -> None:
+        """Let a client go: deliberately, or as if it had vanished."""
+        with self.lock:
+            if deliberate:
+                self.broker.received(link, packets.Disconnect())
+            self.broker.lost(link)
+            if link in self._links:
+                self._links.remove(link)
+            if not self._links and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        for link in list(self._links):
+            if link.inbox:
+                link.pass_on()
+
+    def _set_timer(self) -> None:
+        if self._timer is None and self._links:
+            self._timer = threading.Timer(self.broker.tick() or 0.0, self._tick)
+            self._timer.daemon = True
+            self._timer.name = "juham-memory-clock"
+            self._timer.start()
+
+    def _tick(self) -> None:
+        with self.lock:
+            self._timer = None
+            self.broker.tick()
+            if self.broker.deadline is not None:
+                self._set_timer()
+        self._pass_on()
+
+
+_hubs: dict[str, Hub] = {}
+_hubs_lock = threading.Lock()
+
+
+def hub_of(host: str) -> Hub:
+    """The hub of this name; made when first asked for."""
+    with _hubs_lock:
+        return _hubs.setdefault(host, Hub())

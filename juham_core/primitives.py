@@ -1,0 +1,241 @@
+"""What a backend implements, and what it reports: the five primitives and the six reports.
+
+A page of code over a decent library: implement ``_open``, ``_close``, ``_publish``, ``_subscribe`` and
+``_unsubscribe``, and call ``_connack``, ``_lost``, ``_acknowledged``, ``_suback``, ``_unsuback`` and
+``_received`` as the library tells what happened. :class:`~juham_core.jmqtt.JMqtt` makes a client of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from abc import ABC, abstractmethod
+from typing import Any
+
+from juham_core.connection import Connection
+from juham_core.delivery import Delivery
+from juham_core.errors import ConnectError, NotSupportedError, PublishError
+from juham_core.handlers import Handler
+from juham_core.hooks import hooks
+from juham_core.ledger import Ledger
+from juham_core.message import MqttMsg, PublishReceipt
+from juham_core.options import Options
+from juham_core.outgoing import Outgoing, SubscribeRequest, UnsubscribeRequest
+from juham_core.statistics import Statistics
+from juham_core.wire.packets import MQTT_311, Subscription
+from juham_core.wire.properties import Properties
+from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode, connack_to_v3
+
+log = logging.getLogger("juham.backend")
+
+
+class Backend(ABC):
+    """The half of a client that its library shapes; see :class:`~juham_core.jmqtt.JMqtt` for the other."""
+
+    name: str
+
+    def _set_up(self, name: str) -> None:
+        """Make the parts that all backends share; no ``__init__``, for a backend may have a second base."""
+        self.name = name
+        self._options = Options()
+        self._userdata: Any = None
+        self._mids = itertools.count(1)
+        self._event_handlers: dict[str, Handler] = {}
+        self._statistics = Statistics()
+        self._delivery = Delivery(self, self._statistics)
+        self._ledger = Ledger()
+        self._outgoing = Outgoing(self, self._on_acknowledged, self._on_subscribed)
+        self._connection = Connection(name, self._attempt, self._release, lambda: self._options)
+
+    def _get_handler(self, event: str) -> Handler | None:
+        return self._event_handlers.get(event)
+
+    def user_data_set(self, userdata: Any) -> None:
+        """Set what handlers get as their second argument."""
+        self._userdata = userdata
+
+    def user_data_get(self) -> Any:
+        """What handlers get as their second argument."""
+        return self._userdata
+
+    # --- what a backend implements ------------------------------------------------------------------
+
+    @abstractmethod
+    def _open(self, options: Options) -> None:
+        """Bring the transport up and CONNECT on its way; the network runs from here on.
+
+        One attempt: the library must not reconnect by itself. Called again, with options that may differ,
+        after :meth:`_close`; never twice at once; on a thread that may block. Raise OSError (ssl.SSLError is
+        one) or ConnectError within ``options.connect_timeout`` seconds. Report CONNACK to :meth:`_connack`.
+        """
+
+    @abstractmethod
+    def _close(self, deliberate: bool) -> None:
+        """End the connection if there is one and release all that :meth:`_open` made.
+
+        ``deliberate``: send DISCONNECT first, after what was handed over. No report may follow the return.
+        Messages in flight are kept if the library can send them again after the next ``_open``. Called after
+        a failed ``_open`` too, and possibly twice; never on the library's own thread.
+        """
+
+    @abstractmethod
+    def _publish(self, message: MqttMsg) -> int:
+        """Hand a message to the library and return its key for it, to be given to :meth:`_acknowledged`.
+
+        For QoS 1 and 2, called by one thread at a time, for QoS 0 by any number, and the key is ignored. It
+        must not block on the network. Raise NotConnectedError if the library did not take the message.
+        """
+
+    @abstractmethod
+    def _subscribe(self, subscriptions: list[Subscription]) -> int:
+        """Send one SUBSCRIBE and return the key that :meth:`_suback` will be given."""
+
+    @abstractmethod
+    def _unsubscribe(self, topic_filters: list[str]) -> int:
+        """Send one UNSUBSCRIBE and return the key that :meth:`_unsuback` will be given."""
+
+    def _ack(self, mid: int, qos: int) -> None:
+        """Acknowledge a received message; for backends that declare ``manual_ack``."""
+        raise NotSupportedError(f"{self.name} cannot acknowledge message {mid} of QoS {qos}")
+
+    # --- what a backend reports: from any one thread, in the order in which things happened ----------
+
+    def _connack(
+        self,
+        session_present: bool,
+        reason_code: int = 0,
+        properties: Properties | None = None,
+        *,
+        resent: bool = False,
+    ) -> None:
+        """Report CONNACK. ``reason_code`` is MQTT 5's, also under 3.1.1 (``reasons.connack_to_v5``).
+
+        ``resent``: the library sends by itself what was in flight, so JMqtt does not.
+        """
+        properties = properties if properties is not None else Properties()
+        old_code = connack_to_v3(reason_code) if self._options.protocol == MQTT_311 else reason_code
+        if reason_code >= UNSPECIFIED_ERROR:
+            if self._connection.refused(reason_code):
+                self._delivery.connected(False, reason_code, old_code, properties)()
+            return
+        # The event takes its place before the messages that subscriptions bring, and its handler waits
+        # until the subscriptions are sent.
+        if not self._connection.accepted():
+            return
+        ready = self._delivery.connected(session_present, reason_code, 0, properties)
+        try:
+            self._statistics.connects += 1
+            self._statistics.reconnects += self._statistics.connects > 1
+            self._outgoing.window = min(
+                self._options.max_inflight, properties.get("receive_maximum", self._options.max_inflight)
+            )
+            self._ledger.orphan(self._outgoing.leftover())
+            requests = self._ledger.restore(session_present)
+            self._outgoing.up(resent, requests)
+        finally:
+            ready()
+        if hooks.connected:
+            hooks.notify("connected", client=self, session_present=session_present)
+
+    def _lost(
+        self,
+        error: Exception | None = None,
+        reason_code: int = UNSPECIFIED_ERROR,
+        properties: Properties | None = None,
+        *,
+        from_server: bool = False,
+    ) -> None:
+        """Report that the connection ended by itself.
+
+        ``from_server``: the broker said so with DISCONNECT; its ``reason_code`` and ``properties``.
+        """
+        self._outgoing.stop()
+        if self._connection.lost(error, reason_code if from_server else 0):
+            self._delivery.disconnected(from_server, reason_code, properties)
+            if hooks.disconnected:
+                hooks.notify("disconnected", client=self, reason=str(self._connection.error))
+
+    def _acknowledged(self, key: int, reason_code: int = 0, properties: Properties | None = None) -> None:
+        """Report PUBACK or PUBCOMP, or the PUBREC that ends an exchange with a refusal."""
+        self._outgoing.acknowledged(key, (reason_code, properties))
+
+    def _suback(self, key: int, reason_codes: list[int], properties: Properties | None = None) -> None:
+        """Report SUBACK."""
+        self._outgoing.subscribed(key, (reason_codes, properties))
+
+    def _unsuback(
+        self, key: int, reason_codes: list[int] | None = None, properties: Properties | None = None
+    ) -> None:
+        """Report UNSUBACK; MQTT 3.1.1 has no codes there."""
+        self._outgoing.unsubscribed(key, (reason_codes or [], properties))
+
+    def _received(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int = 0,
+        retain: bool = False,
+        dup: bool = False,
+        mid: int = 0,
+        properties: Properties | None = None,
+    ) -> None:
+        """Report a message."""
+        self._delivery.received(MqttMsg(topic, payload, qos, retain, dup, mid, properties))
+
+    # --- between the parts --------------------------------------------------------------------------
+
+    def _attempt(self) -> None:
+        options = self._options
+        if hooks.connecting:
+            options = hooks.change_options(self, options)
+        try:
+            self._open(options)
+        except ConnectError:
+            raise
+        except OSError as exc:
+            raise ConnectError(f"cannot connect to {options.describe()}: {exc}") from exc
+
+    def _release(self, deliberate: bool) -> None:
+        self._outgoing.stop()
+        try:
+            self._close(deliberate)
+        except Exception:  # one that fails to close must not keep us from going on
+            log.exception("%s: the library failed to close", self.name)
+        self._ledger.orphan(self._outgoing.collect())
+
+    def _on_acknowledged(self, receipt: PublishReceipt, answer: tuple[int, Properties | None]) -> None:
+        code, properties = answer
+        receipt.reason_code = ReasonCode(code)
+        if code < UNSPECIFIED_ERROR:
+            self._statistics.acknowledged += 1
+            receipt._resolve()
+        else:
+            self._statistics.dropped["refused"] += 1
+            why = f" ({properties.reason_string})" if properties and properties.reason_string else ""
+            text = f"the broker refused publish {receipt.mid}: {receipt.reason_code}{why}"
+            receipt._resolve(PublishError(text, reason_code=code))
+        receipt._message = None  # a receipt that is kept must not keep the payload
+        self._report_published(receipt, properties)
+
+    def _report_published(self, receipt: PublishReceipt, properties: Properties | None) -> None:
+        if "on_publish" in self._event_handlers:
+            self._delivery.published(receipt, properties)
+        if hooks.published:
+            hooks.notify("published", client=self, receipt=receipt)
+
+    def _on_subscribed(
+        self, request: SubscribeRequest | UnsubscribeRequest, answer: tuple[list[int], Properties | None]
+    ) -> None:
+        codes, properties = answer
+        if isinstance(request, SubscribeRequest):
+            lost = self._ledger.answered(request, codes)
+            if lost:
+                log.error("%s: the broker no longer grants %s", self.name, ", ".join(lost))
+            event = "on_subscribe"
+        else:
+            for receipt in request.receipts:
+                receipt._resolve()
+            event = "on_unsubscribe"
+        if event in self._event_handlers:
+            for receipt in request.receipts:
+                self._delivery.answered(event, receipt.mid, codes, properties)

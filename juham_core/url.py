@@ -1,0 +1,129 @@
+"""The URL that names a broker, a backend and the options of a connection in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from juham_core.errors import OptionError
+from juham_core.message import check_qos, encode_payload
+from juham_core.options import SCHEMES, SECRETS, WILL_PARTS, Options, unknown_option
+from juham_core.topics import check_topic
+from juham_core.wire.packets import MQTT_5, MQTT_311, Will
+
+_PROTOCOLS: Final = {"3.1.1": MQTT_311, "311": MQTT_311, "4": MQTT_311, "5": MQTT_5, "5.0": MQTT_5}
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("it is true or false")
+
+
+def _protocol(text: str) -> int:
+    if text not in _PROTOCOLS:
+        raise ValueError("it is 3.1.1 or 5")
+    return _PROTOCOLS[text]
+
+
+_PARSERS: Final[dict[str, Callable[[str], Any]]] = {
+    "client_id": str,
+    "keepalive": int,
+    "clean_start": _flag,
+    "session_expiry": int,
+    "protocol": _protocol,
+    "bind_address": str,
+    "connect_timeout": float,
+    "close_timeout": float,
+    "ca_certs": str,
+    "certfile": str,
+    "keyfile": str,
+    "keyfile_password": str,
+    "insecure": _flag,
+    "reconnect": _flag,
+    "reconnect_min": float,
+    "reconnect_max": float,
+    "max_inflight": int,
+    "max_queued": int,
+    "max_received": int,
+    "manual_ack": _flag,
+}
+_WILL_PARSERS: Final[dict[str, Callable[[str], Any]]] = dict(
+    zip(WILL_PARTS, (str, str, int, _flag), strict=True)
+)
+
+
+def parse_url(url: str) -> tuple[str | None, dict[str, Any]]:
+    """Split ``scheme[+backend]://[user[:password]@]host[:port][/path][?options]``.
+
+    Returns the backend's name, if the URL has one, and the options it spells. User, password and path are
+    percent-decoded. Raises OptionError, which never repeats the URL, for it may hold a password.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except (ValueError, TypeError, AttributeError) as exc:
+        raise OptionError(f"not a URL: {_without_secret(exc)}") from None
+    scheme, _, backend = parts.scheme.partition("+")
+    if scheme not in SCHEMES:
+        raise OptionError(
+            f"unknown scheme {scheme!r}: a URL begins with {', '.join(SCHEMES)}, "
+            "each followed by +BACKEND if one is to be chosen, as in mqtt+gmqtt://localhost"
+        )
+    transport, tls, _ = SCHEMES[scheme]
+    options: dict[str, Any] = {"transport": transport, "tls": tls}
+    if transport == "unix":
+        options["host"] = unquote(parts.netloc + parts.path)
+        if not options["host"]:
+            raise OptionError("a unix URL names its socket: unix:///run/mosquitto.sock")
+    else:
+        options["host"] = unquote(parts.hostname or "localhost")
+        if port is not None:
+            options["port"] = port
+        if parts.path not in ("", "/"):
+            if transport != "websockets":
+                raise OptionError(f"a {scheme} URL has no path; topics are named when subscribing")
+            options["path"] = unquote(parts.path)
+        if parts.username is not None:
+            options["username"] = unquote(parts.username)
+        if parts.password is not None:
+            options["password"] = unquote(parts.password)
+    options.update(_parse_query(parts.query))
+    # The checks of Options itself, while it is plain that the URL is to blame.
+    Options(**options)
+    return backend or None, options
+
+
+def _parse_query(query: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    will: dict[str, Any] = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        parser = _PARSERS.get(name) or _WILL_PARSERS.get(name)
+        if parser is None:
+            raise unknown_option(name)
+        target = will if name in _WILL_PARSERS else options
+        if name in target:
+            raise OptionError(f"the option {name!r} stands twice in the URL")
+        try:
+            target[name] = parser(text)
+        except ValueError as exc:
+            shown = "its value" if name in SECRETS else repr(text)
+            raise OptionError(f"the option {name!r} cannot be {shown}: {exc}") from None
+    if will:
+        if "will_topic" not in will:
+            raise OptionError("a will needs the option 'will_topic'")
+        options["will"] = Will(
+            check_topic(will["will_topic"]),
+            encode_payload(will.get("will_payload")),
+            check_qos(will.get("will_qos", 0)),
+            will.get("will_retain", False),
+        )
+    return options
+
+
+def _without_secret(exc: Exception) -> str:
+    # urlsplit quotes the part it stumbles over, which may be the password.
+    return "its port is no number from 0 to 65535" if "ort" in str(exc) else "it cannot be taken apart"
