@@ -34,6 +34,10 @@ class Decoder:
     ``protocol`` is 4 (MQTT 3.1.1) or 5, or None until the CONNECT has said which: so a server makes one
     without it and a client with the version it asked for. ``max_packet_size`` bounds a whole packet, fixed
     header included, in bytes; a larger one is refused as soon as its length is known.
+
+    Each packet is judged alone. Left to the owner is what depends on its role or state: packets and
+    properties that only the other side may send, topic filters, and whether a payload is the text it claims
+    to be (section 3.3.2.3.2). A second CONNECT is refused here.
     """
 
     def __init__(self, protocol: int | None = None, *, max_packet_size: int = LARGEST_PACKET) -> None:
@@ -92,6 +96,7 @@ class Decoder:
         data, position = self._data, self._position
         available = len(data) - position
         if not available:
+            self._data, self._position = b"", 0  # an idle connection need not hold its last packets
             return False
         first = data[position]
         if first >> 4 != PUBLISH or self.protocol is None:

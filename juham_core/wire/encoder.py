@@ -104,10 +104,9 @@ def _topic(topic: str) -> bytes:
     try:
         encoded = topic.encode()
     except (AttributeError, UnicodeEncodeError):
-        check_topic(topic)
-        raise
+        encoded = check_topic(topic).encode()  # which raises, and knows how to put it
     if not encoded or len(encoded) > MAX_FIELD or b"#" in encoded or b"+" in encoded or b"\0" in encoded:
-        check_topic(topic)  # which knows how to put it
+        check_topic(topic)
     return U16.pack(len(encoded)) + encoded
 
 
