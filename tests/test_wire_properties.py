@@ -10,8 +10,7 @@ import pytest
 from juham_core.errors import InvalidArgumentError
 from juham_core.wire import Properties, ReasonCode
 from juham_core.wire.properties import SPECS, SPECS_BY_ID
-from juham_core.wire.reason_table import ALLOWED
-from juham_core.wire.reasons import connack_to_v3, connack_to_v5
+from juham_core.wire.reasons import ALLOWED, connack_to_v3, connack_to_v5
 
 
 def test_attributes_are_the_items():

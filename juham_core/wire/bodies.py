@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from juham_core.wire.errors import MalformedPacketError
+from juham_core.errors import MalformedPacketError
 from juham_core.wire.fields import Reader
 from juham_core.wire.packets import (
     MQTT_5,
@@ -31,11 +31,11 @@ from juham_core.wire.packets import (
 )
 from juham_core.wire.properties import Properties
 from juham_core.wire.property_codec import decode_properties
-from juham_core.wire.reason_table import code_problem
 from juham_core.wire.reasons import (
     PROTOCOL_ERROR,
     UNSPECIFIED_ERROR,
     UNSUPPORTED_PROTOCOL_VERSION,
+    code_problem,
     connack_to_v5,
 )
 

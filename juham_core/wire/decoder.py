@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from juham_core.errors import InvalidArgumentError
+from juham_core.errors import InvalidArgumentError, MalformedPacketError
 from juham_core.wire.bodies import (
     AUTH,
     CONNECT,
@@ -16,7 +16,6 @@ from juham_core.wire.bodies import (
     decode_level,
     decode_publish,
 )
-from juham_core.wire.errors import MalformedPacketError
 from juham_core.wire.fields import Reader
 from juham_core.wire.packets import MQTT_5, MQTT_311, Connect, Packet
 from juham_core.wire.reasons import PACKET_TOO_LARGE, PROTOCOL_ERROR, UNSUPPORTED_PROTOCOL_VERSION
@@ -65,7 +64,7 @@ class Decoder:
     def packets(self) -> Iterator[Packet]:
         """The packets that are complete, in order; each comes once.
 
-        Raises :class:`~juham_core.wire.errors.MalformedPacketError` when its turn comes to a packet that MQTT
+        Raises :class:`~juham_core.errors.MalformedPacketError` when its turn comes to a packet that MQTT
         forbids, and again whenever asked anew: what follows it has no meaning (MQTT 5 section 4.13).
         """
         while (self._size or self._read_header()) and self._have(self._size):

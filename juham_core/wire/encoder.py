@@ -32,8 +32,7 @@ from juham_core.wire.packets import (
 )
 from juham_core.wire.properties import Properties
 from juham_core.wire.property_codec import encode_properties
-from juham_core.wire.reason_table import code_problem
-from juham_core.wire.reasons import UNSPECIFIED_ERROR, connack_to_v3
+from juham_core.wire.reasons import UNSPECIFIED_ERROR, code_problem, connack_to_v3
 
 
 def encode(packet: Packet, protocol: int = MQTT_311) -> bytes:
