@@ -360,17 +360,3 @@ def test_values_that_got_in_unchecked_are_found_when_encoding():
     properties["user_property"].append(("a", 1))
     with pytest.raises(InvalidArgumentError, match="user_property"):
         encode(Publish("a", properties=properties), 5)
-
-
-def test_properties_are_checked_by_whichever_way_they_come():
-    properties = Properties()
-    properties.content_type = "text"
-    properties.update(topic_alias=1)
-    assert properties == {"content_type": "text", "topic_alias": 1}
-    with pytest.raises(InvalidArgumentError, match="contenttype"):
-        properties.contenttype = "text"
-    with pytest.raises(InvalidArgumentError, match="topic_alias"):
-        properties.update({"topic_alias": -1})
-    copied = properties.copy()
-    copied.content_type = "other"
-    assert (properties.content_type, type(copied)) == ("text", Properties)

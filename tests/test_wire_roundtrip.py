@@ -33,7 +33,7 @@ from juham_core.wire import (
     encode,
 )
 from juham_core.wire.properties import SPECS, PropertyType
-from juham_core.wire.reason_table import ALLOWED
+from juham_core.wire.reasons import ALLOWED
 
 thoroughly = settings(
     max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

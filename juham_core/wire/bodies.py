@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from juham_core.wire.errors import MalformedPacketError
+from juham_core.errors import MalformedPacketError
 from juham_core.wire.fields import Reader
 from juham_core.wire.packets import (
     MQTT_5,
@@ -31,11 +31,11 @@ from juham_core.wire.packets import (
 )
 from juham_core.wire.properties import Properties
 from juham_core.wire.property_codec import decode_properties
-from juham_core.wire.reason_table import code_problem
 from juham_core.wire.reasons import (
     PROTOCOL_ERROR,
     UNSPECIFIED_ERROR,
     UNSUPPORTED_PROTOCOL_VERSION,
+    code_problem,
     connack_to_v5,
 )
 
@@ -147,6 +147,8 @@ def _connack(reader: Reader, v5: bool) -> Connack:
     if flags > 1:
         raise reader.malformed("reserved bits of the acknowledge flags are set")
     code = reader.byte("return code")
+    if v5 and not reader.remaining and 1 <= code <= 5:
+        v5 = False  # A server that knows only 3.1.1 refuses in 3.1.1, and is better understood than accused.
     code = _checked_code(reader, "connack", code) if v5 else connack_to_v5(code)
     if flags and code:
         raise reader.protocol_error(f"a session is present in a refusal (0x{code:02X})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from juham_core.errors import InvalidArgumentError
+from juham_core.errors import InvalidArgumentError, MalformedPacketError
 from juham_core.wire.bodies import (
     AUTH,
     CONNECT,
@@ -16,7 +16,6 @@ from juham_core.wire.bodies import (
     decode_level,
     decode_publish,
 )
-from juham_core.wire.errors import MalformedPacketError
 from juham_core.wire.fields import Reader
 from juham_core.wire.packets import MQTT_5, MQTT_311, Connect, Packet
 from juham_core.wire.reasons import PACKET_TOO_LARGE, PROTOCOL_ERROR, UNSUPPORTED_PROTOCOL_VERSION
@@ -34,6 +33,10 @@ class Decoder:
     ``protocol`` is 4 (MQTT 3.1.1) or 5, or None until the CONNECT has said which: so a server makes one
     without it and a client with the version it asked for. ``max_packet_size`` bounds a whole packet, fixed
     header included, in bytes; a larger one is refused as soon as its length is known.
+
+    Each packet is judged alone. Left to the owner is what depends on its role or state: packets and
+    properties that only the other side may send, topic filters, and whether a payload is the text it claims
+    to be (section 3.3.2.3.2). A second CONNECT is refused here.
     """
 
     def __init__(self, protocol: int | None = None, *, max_packet_size: int = LARGEST_PACKET) -> None:
@@ -61,7 +64,7 @@ class Decoder:
     def packets(self) -> Iterator[Packet]:
         """The packets that are complete, in order; each comes once.
 
-        Raises :class:`~juham_core.wire.errors.MalformedPacketError` when its turn comes to a packet that MQTT
+        Raises :class:`~juham_core.errors.MalformedPacketError` when its turn comes to a packet that MQTT
         forbids, and again whenever asked anew: what follows it has no meaning (MQTT 5 section 4.13).
         """
         while (self._size or self._read_header()) and self._have(self._size):
@@ -92,6 +95,7 @@ class Decoder:
         data, position = self._data, self._position
         available = len(data) - position
         if not available:
+            self._data, self._position = b"", 0  # an idle connection need not hold its last packets
             return False
         first = data[position]
         if first >> 4 != PUBLISH or self.protocol is None:
