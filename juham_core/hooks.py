@@ -133,10 +133,7 @@ class Hooks:
                 raise _refusal(name, "it is None")
             try:
                 self._manager.register(plugin, name)
-                for caller in self._manager.get_hookcallers(plugin) or ():
-                    for impl in caller.get_hookimpls():
-                        if impl.plugin is plugin:
-                            self._check(impl, caller.name)
+                self._check_all(plugin)
             except (PluginValidationError, HookError) as exc:
                 # Some releases of pluggy keep what they have just refused.
                 if self._manager.has_plugin(name):
@@ -147,11 +144,17 @@ class Hooks:
                 self._report(name, distribution, text)
             return name
 
+    def _check_all(self, plugin: object) -> None:
+        for caller in self._manager.get_hookcallers(plugin) or ():
+            for impl in caller.get_hookimpls():
+                if impl.plugin is plugin:
+                    self._check(impl, caller.name)
+
     def _check(self, impl: HookImpl, hook: str) -> None:
         if hook not in self._names:
             if impl.optionalhook:
                 return
-            raise HookError(f"there is no hook {hook!r}; {self._closest(hook)}")
+            raise HookError(f"there is no hook {hook!r}: {self._closest(hook)}")
         if impl.wrapper or impl.hookwrapper:
             raise HookError(f"its {hook} is a wrapper, which no hook here may be; use plain def")
         function = impl.function
@@ -179,14 +182,12 @@ class Hooks:
             if not name.startswith(PREFIX) or self._manager.parse_hookimpl_opts(plugin, name) is not None:
                 continue
             if callable(inspect.getattr_static(plugin, name, None)):
-                yield f"{name} is never called: it lacks the marker @hookimpl; {self._closest(name)}"
+                hint = "" if name in self._names else f", and is no hook: {self._closest(name)}"
+                yield f"{name} is never called: it lacks the marker @hookimpl{hint}"
 
     def _closest(self, name: str) -> str:
-        if name in self._names:
-            return f"with it, it implements the hook {name}"
         close = difflib.get_close_matches(name, self._names, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        return f"{hint}The hooks are {', '.join(self._names)}"
+        return f"did you mean {close[0]}?" if close else f"the hooks are {', '.join(self._names)}"
 
     def _refresh(self) -> None:
         for name in self._names:
@@ -281,10 +282,8 @@ def _call(impl: HookImpl, hook: str, arguments: dict[str, Any]) -> Any:
         return impl.function(*[arguments[name] for name in impl.argnames])
     except BaseException as exc:
         # On the main thread these two may come from a signal handler, and are then not the plugin's.
-        if (
-            isinstance(exc, KeyboardInterrupt | SystemExit)
-            and threading.current_thread() is threading.main_thread()
-        ):
+        on_main = threading.current_thread() is threading.main_thread()
+        if on_main and isinstance(exc, KeyboardInterrupt | SystemExit):
             raise
         _log.exception("hook plugin %r: %s%s raised", impl.plugin_name, PREFIX, hook)
         return None
@@ -292,13 +291,11 @@ def _call(impl: HookImpl, hook: str, arguments: dict[str, Any]) -> Any:
 
 def _accept(impl: HookImpl, hook: str, result: object, expected: type[T], present: T) -> T:
     """What a plugin returned if it is of the expected type, else what there was before."""
-    if result is None:
-        return present
     if isinstance(result, expected):
         return result
-    # The type only: what was returned may hold a password.
-    text = "hook plugin %r: %s%s returned a %s, which is ignored: it returns a %s or None"
-    _log.error(text, impl.plugin_name, PREFIX, hook, type(result).__name__, expected.__name__)
+    if result is not None:  # its type only is told: it may hold a password
+        text = "hook plugin %r: %s%s returned a %s, which is ignored: it returns a %s or None"
+        _log.error(text, impl.plugin_name, PREFIX, hook, type(result).__name__, expected.__name__)
     return present
 
 
