@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable
-from importlib.metadata import EntryPoint, distributions, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from typing import Any, Final, NamedTuple, TypeVar
 
 from pluggy import HookImpl, PluginManager, PluginValidationError
@@ -80,7 +80,7 @@ class Hooks:
             _call(impl, hook, arguments)
 
     def replace(self, hook: str, client: object, message: MqttMsg) -> MqttMsg | None:
-        """The message that the plugins make of this one, each from its predecessor's; None if one drops it."""
+        """What the plugins make of a message, each of what its predecessor made; None if one drops it."""
         for impl in getattr(self, hook):
             result = _call(impl, hook, {"client": client, "message": message})
             if result is DROP:
@@ -89,7 +89,7 @@ class Hooks:
         return message
 
     def change_options(self, client: object, options: Options) -> Options:
-        """The options that the plugins make of these for one attempt to connect."""
+        """What the plugins make of the options for one attempt to connect."""
         for impl in self.connecting:
             result = _call(impl, "connecting", {"client": client, "options": options})
             options = _accept(impl, "connecting", result, Options, options)
@@ -125,36 +125,38 @@ class Hooks:
         with self._lock:
             taken = self.plugins()
             name = name or _make_name(plugin, taken)
-            if plugin is None or name in taken or self._manager.is_registered(plugin):
-                what = "None" if plugin is None else f"registered already, as {self._manager.get_name(plugin)!r}"
-                if name in taken:
-                    what = f"called like {taken[name]!r}, which is registered already"
-                raise HookError(f"the hook plugin {name!r} cannot be registered: it is {what}")
+            if self._manager.is_registered(plugin):
+                raise _refusal(name, f"it is already, as {self._manager.get_name(plugin)!r}")
+            if name in taken:
+                raise _refusal(name, f"the name is taken by {taken[name]!r}; give another")
+            if plugin is None:
+                raise _refusal(name, "it is None")
             try:
                 self._manager.register(plugin, name)
-                for caller in self._manager.get_hookcallers(plugin) or ():
-                    for impl in caller.get_hookimpls():
-                        if impl.plugin is plugin:
-                            self._check(impl, caller.name)
+                self._check_all(plugin)
             except (PluginValidationError, HookError) as exc:
                 # Some releases of pluggy keep what they have just refused.
                 if self._manager.has_plugin(name):
                     self._manager.unregister(name=name)
-                raise HookError(
-                    f"the hook plugin {name!r} cannot be registered: {' '.join(str(exc).split())}"
-                ) from exc
+                raise _refusal(name, " ".join(str(exc).split())) from exc
             self._refresh()
             for text in self._overlooked(plugin):
                 self._report(name, distribution, text)
             return name
 
+    def _check_all(self, plugin: object) -> None:
+        for caller in self._manager.get_hookcallers(plugin) or ():
+            for impl in caller.get_hookimpls():
+                if impl.plugin is plugin:
+                    self._check(impl, caller.name)
+
     def _check(self, impl: HookImpl, hook: str) -> None:
         if hook not in self._names:
             if impl.optionalhook:
                 return
-            raise HookError(f"there is no hook {hook!r}; {self._closest(hook)}")
+            raise HookError(f"there is no hook {hook!r}: {self._closest(hook)}")
         if impl.wrapper or impl.hookwrapper:
-            raise HookError(f"its {hook} is a wrapper, which these hooks do not have; make it a plain function")
+            raise HookError(f"its {hook} is a wrapper, which no hook here may be; use plain def")
         function = impl.function
         if any(kind(function) for kind in _UNCALLED):
             raise HookError(f"its {hook} is async or a generator, which nobody would run; use plain def")
@@ -162,7 +164,8 @@ class Hooks:
             inspect.signature(function).bind(*impl.argnames)
         except TypeError as exc:
             hint = "; register an instance of the class" if inspect.isclass(impl.plugin) else ""
-            raise HookError(f"its {hook} cannot be called with {', '.join(impl.argnames)}: {exc}{hint}") from exc
+            given = ", ".join(impl.argnames)
+            raise HookError(f"its {hook} cannot be called with {given}: {exc}{hint}") from exc
         spec = getattr(self._manager.hook, hook).spec
         never = [name for name in impl.kwargnames if name in spec.argnames]
         if never:
@@ -172,24 +175,25 @@ class Hooks:
             )
 
     def _overlooked(self, plugin: object) -> Iterable[str]:
-        """What looks like a hook and, for want of the marker, is none."""
+        """What pluggy passes over in silence."""
+        if not self._manager.get_hookcallers(plugin):
+            yield "it implements no hook"
         for name in dir(plugin):
             if not name.startswith(PREFIX) or self._manager.parse_hookimpl_opts(plugin, name) is not None:
                 continue
             if callable(inspect.getattr_static(plugin, name, None)):
-                yield f"{name} is never called: it lacks the marker @hookimpl; {self._closest(name)}"
+                hint = "" if name in self._names else f", and is no hook: {self._closest(name)}"
+                yield f"{name} is never called: it lacks the marker @hookimpl{hint}"
 
     def _closest(self, name: str) -> str:
-        if name in self._names:
-            return f"with it, it implements the hook {name}"
         close = difflib.get_close_matches(name, self._names, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        return f"{hint}The hooks are {', '.join(self._names)}"
+        return f"did you mean {close[0]}?" if close else f"the hooks are {', '.join(self._names)}"
 
     def _refresh(self) -> None:
         for name in self._names:
             impls = getattr(self._manager.hook, name).get_hookimpls()
-            setattr(self, name.removeprefix(PREFIX), tuple(reversed(impls)))  # pluggy calls the last one first
+            # pluggy, too, calls them from last to first.
+            setattr(self, name.removeprefix(PREFIX), tuple(reversed(impls)))
 
     def _report(self, name: str, distribution: str, text: str, *, exc_info: bool = False) -> None:
         self.problems.append(HookProblem(name, distribution, text))
@@ -201,22 +205,23 @@ class Hooks:
     def load(self) -> None:
         """Register every installed plugin, once; later calls return as soon as that has been done.
 
-        A plugin that cannot be loaded is logged, entered in ``problems`` and skipped. Plugins named in
-        ``JUHAM_HOOKS_BLOCK`` are not even imported.
+        A plugin that cannot be loaded is logged, entered in ``problems`` and skipped. Those whose ``name``
+        or ``distribution:name`` stands in ``JUHAM_HOOKS_BLOCK`` are not even imported.
         """
         with self._loading:
             if self._loaded:
                 return
             self._loaded = True  # first, for a plugin whose import makes a client comes back here
             blocked = {name.strip() for name in os.environ.get(BLOCK_VARIABLE, "").split(",")} - {""}
-            found = self._find()
-            for entry in found:
-                distribution = _distribution(entry)
-                if blocked.isdisjoint((entry.name, f"{distribution}:{entry.name}")):
+            known = set()
+            for entry in self._find():
+                distribution = _name(entry.dist)
+                names = {entry.name, f"{distribution}:{entry.name}"}
+                known |= names
+                if blocked.isdisjoint(names):
                     self._load_one(entry, distribution)
-            known = {name for entry in found for name in (entry.name, f"{_distribution(entry)}:{entry.name}")}
             for name in sorted(blocked - known):
-                self._report(name, "", f"{BLOCK_VARIABLE} names it, but no installed distribution provides it")
+                self._report(name, "", f"{BLOCK_VARIABLE} names it, but no installed distribution has it")
 
     def _load_one(self, entry: EntryPoint, distribution: str) -> None:
         try:
@@ -237,16 +242,16 @@ class Hooks:
     def _find(self) -> list[EntryPoint]:
         try:
             return list(entry_points(group=GROUP))
-        except Exception:  # noqa: BLE001 - one distribution with unreadable metadata spoils the common way
-            return list(self._find_one_by_one())
+        except Exception:  # noqa: BLE001 - one distribution with unreadable metadata spoils it for all
+            return [entry for distribution in distributions() for entry in self._entries(distribution)]
 
-    def _find_one_by_one(self) -> Iterable[EntryPoint]:
-        for distribution in distributions():
-            try:
-                yield from distribution.entry_points.select(group=GROUP)
-            except Exception as exc:  # noqa: BLE001 - see above: this is the one
-                text = f"its entry points cannot be read: {type(exc).__name__}: {exc}"
-                self._report("?", distribution.metadata["Name"] or "?", text)
+    def _entries(self, distribution: Distribution) -> list[EntryPoint]:
+        try:
+            return list(distribution.entry_points.select(group=GROUP))
+        except Exception as exc:  # noqa: BLE001 - this is the one
+            text = f"its entry points cannot be read: {type(exc).__name__}: {exc}"
+            self._report("?", _name(distribution), text)
+            return []
 
 
 _UNCALLED: Final = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
@@ -261,8 +266,15 @@ def _make_name(plugin: object, taken: dict[str, object]) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _distribution(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist is not None else ""
+def _refusal(name: str, reason: str) -> HookError:
+    return HookError(f"the hook plugin {name!r} cannot be registered: {reason}")
+
+
+def _name(distribution: Distribution | None) -> str:
+    try:
+        return (distribution and distribution.name) or "?"
+    except Exception:  # noqa: BLE001 - without the metadata it has no name, and each Python says so differently
+        return "?"
 
 
 def _call(impl: HookImpl, hook: str, arguments: dict[str, Any]) -> Any:
@@ -270,10 +282,8 @@ def _call(impl: HookImpl, hook: str, arguments: dict[str, Any]) -> Any:
         return impl.function(*[arguments[name] for name in impl.argnames])
     except BaseException as exc:
         # On the main thread these two may come from a signal handler, and are then not the plugin's.
-        if (
-            isinstance(exc, KeyboardInterrupt | SystemExit)
-            and threading.current_thread() is threading.main_thread()
-        ):
+        on_main = threading.current_thread() is threading.main_thread()
+        if on_main and isinstance(exc, KeyboardInterrupt | SystemExit):
             raise
         _log.exception("hook plugin %r: %s%s raised", impl.plugin_name, PREFIX, hook)
         return None
@@ -281,13 +291,11 @@ def _call(impl: HookImpl, hook: str, arguments: dict[str, Any]) -> Any:
 
 def _accept(impl: HookImpl, hook: str, result: object, expected: type[T], present: T) -> T:
     """What a plugin returned if it is of the expected type, else what there was before."""
-    if result is None:
-        return present
     if isinstance(result, expected):
         return result
-    # The type only: what was returned may hold a password.
-    text = "hook plugin %r: %s%s returned a %s, which is ignored: it returns a %s or None"
-    _log.error(text, impl.plugin_name, PREFIX, hook, type(result).__name__, expected.__name__)
+    if result is not None:  # its type only is told: it may hold a password
+        text = "hook plugin %r: %s%s returned a %s, which is ignored: it returns a %s or None"
+        _log.error(text, impl.plugin_name, PREFIX, hook, type(result).__name__, expected.__name__)
     return present
 
 

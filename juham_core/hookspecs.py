@@ -57,7 +57,7 @@ def jmqtt_connecting(client: Any, options: Options) -> Options | None:
 
 @hookspec
 def jmqtt_connected(client: Any, session_present: bool) -> None:
-    """The broker has accepted the connection, and says whether it kept the session (MQTT 5 section 3.2.2.1.1).
+    """The broker has accepted the connection and says whether it kept the session (MQTT 5 section 3.2.2.1).
 
     Thread: the network's. Returns nothing.
     """
