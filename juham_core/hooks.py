@@ -132,9 +132,8 @@ class Hooks:
             if plugin is None:
                 raise _refusal(name, "it is None")
             try:
-                self._manager.register(plugin, name)
-                self._check_all(plugin)
-            except (PluginValidationError, HookError) as exc:
+                self._admit(plugin, name)
+            except HookError as exc:
                 # Some releases of pluggy keep what they have just refused.
                 if self._manager.has_plugin(name):
                     self._manager.unregister(name=name)
@@ -144,7 +143,11 @@ class Hooks:
                 self._report(name, distribution, text)
             return name
 
-    def _check_all(self, plugin: object) -> None:
+    def _admit(self, plugin: object, name: str) -> None:
+        try:
+            self._manager.register(plugin, name)
+        except PluginValidationError as exc:
+            raise HookError(f"{exc}; {hookspecs.__name__} has the arguments of each hook") from exc
         for caller in self._manager.get_hookcallers(plugin) or ():
             for impl in caller.get_hookimpls():
                 if impl.plugin is plugin:
