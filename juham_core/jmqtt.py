@@ -334,28 +334,28 @@ class JMqtt(Vocabulary, Backend, Object):
         Raises TopicError, PayloadError, QosError, NotSupportedError (``properties`` without MQTT 5), and
         QueueFullError if ``options.max_queued`` messages wait already.
         """
-        message = MqttMsg(
-            check_topic(topic),
-            encode_payload(msg if payload is None else payload),
-            check_qos(qos),
-            bool(retain),
-            properties=self._publish_properties(properties) if properties else None,
+        message = self._checked(
+            MqttMsg(
+                topic,
+                encode_payload(msg if payload is None else payload),
+                qos,
+                bool(retain),
+                properties=Properties(properties) if properties else None,
+            )
         )
-        if message.qos == 2:
-            self.capabilities.require("qos_2", self.get_class_id())
         receipt = PublishReceipt(next(self._mids), message)
-        self._statistics.published += 1
         if hooks.publishing:
             changed = hooks.replace("publishing", self, message)
             if changed is None:
                 self._statistics.dropped["hook"] += 1
                 receipt._resolve(PublishError("a hook dropped the message"))
                 return receipt
-            receipt._message = message = changed
+            message = receipt._message = self._checked(changed)
         if message.qos == 0:
             self._publish_now(receipt, message)
         else:
             self._outgoing.offer(receipt)
+        self._statistics.published += 1
         return receipt
 
     def subscribe(
@@ -439,12 +439,16 @@ class JMqtt(Vocabulary, Backend, Object):
         self._statistics.dropped["not connected"] += 1
         receipt._resolve(error)
 
-    def _publish_properties(self, properties: Mapping[str, Any]) -> Properties:
-        if self._options.protocol < MQTT_5:
-            raise NotSupportedError("properties need MQTT 5: connect with the option protocol=5")
-        checked = Properties(properties)
-        checked.check_allowed("publish")
-        return checked
+    def _checked(self, message: MqttMsg) -> MqttMsg:
+        """Raise unless the message may be sent: it comes from the application, or from a hook."""
+        check_topic(message.topic)
+        if check_qos(message.qos) == 2:
+            self.capabilities.require("qos_2", self.get_class_id())
+        if message.properties:
+            if self._options.protocol < MQTT_5:
+                raise NotSupportedError("properties need MQTT 5: connect with the option protocol=5")
+            message.properties.check_allowed("publish")
+        return message
 
     def _require(self, options: Options) -> None:
         """Raise NotSupportedError unless the backend can do what the options ask for."""
