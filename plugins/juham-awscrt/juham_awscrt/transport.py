@@ -1,0 +1,77 @@
+"""What lies under MQTT: the event loops that all clients share, sockets, TLS and the websocket handshake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from awscrt import io
+
+from juham_core.errors import NotSupportedError, OptionError
+from juham_core.options import Options
+
+
+def bootstrap() -> Any:
+    """The library's own process-wide event loops and resolver: a native thread or two, made when first used.
+
+    They outlive every client, as idle threads that Python does not see, and are shared with whatever else in
+    the process uses awscrt. ``release_static_default()`` of ``awscrt.io``'s ClientBootstrap,
+    DefaultHostResolver and EventLoopGroup ends them once no client is left.
+    """
+    return io.ClientBootstrap.get_or_create_static_default()
+
+
+def check_options(options: Options) -> None:
+    """Raise NotSupportedError for what awscrt's sockets and TLS cannot do."""
+    if options.tls and options.ssl_context is not None:
+        raise NotSupportedError(
+            "awscrt has a TLS of its own and cannot use an ssl.SSLContext: "
+            "give the options ca_certs, certfile, keyfile and insecure"
+        )
+    if options.tls and options.keyfile_password is not None:
+        raise NotSupportedError("awscrt cannot read an encrypted key: give a keyfile without a password")
+
+
+def socket_options(options: Options) -> Any:
+    """TCP, or the unix domain; TCP_NODELAY is not among what can be set."""
+    made = io.SocketOptions()
+    # A little less, so that its failure comes before the wait for it is over.
+    made.connect_timeout_ms = max(1, int(options.connect_timeout * 900))
+    if options.transport == "unix":
+        made.domain = io.SocketDomain.Local
+    return made
+
+
+def tls_context(options: Options) -> Any:
+    """The TLS context that the options describe, None without TLS; raises OptionError for unusable files."""
+    if not options.tls or options.transport == "unix":
+        return None
+    try:
+        if options.certfile is not None:
+            made = io.TlsContextOptions.create_client_with_mtls_from_path(
+                options.certfile, options.keyfile or options.certfile
+            )
+        else:
+            made = io.TlsContextOptions()
+        if options.ca_certs is not None:
+            made.override_default_trust_store_from_path(None, options.ca_certs)
+        made.verify_peer = not options.insecure
+        return io.ClientTlsContext(made)
+    except (OSError, RuntimeError) as exc:
+        named = ", ".join(str(p) for p in (options.ca_certs, options.certfile, options.keyfile) if p)
+        raise OptionError(f"cannot use the TLS files {named}: {exc}") from exc
+
+
+def handshake(options: Options) -> Callable[[Any], None] | None:
+    """What makes of awscrt's websocket request the one that the options describe; None without websockets."""
+    if options.transport != "websockets":
+        return None
+
+    def transform(transform_args: Any) -> None:
+        request = transform_args.http_request
+        request.path = options.path
+        for name, value in (options.ws_headers or {}).items():
+            request.headers.set(name, value)
+        transform_args.set_done()
+
+    return transform
