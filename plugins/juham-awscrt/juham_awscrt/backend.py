@@ -19,9 +19,9 @@ from juham_core.wire.properties import Properties
 class JAwsCrt(JMqtt):
     """A client over ``awscrt.mqtt5``, MQTT 5 only (the option ``protocol`` is 5 from the start).
 
-    What the library cannot do, and so neither can this class: QoS 2 in either direction, MQTT 3.1.1 (its
-    other client sends no QoS 2 either and cannot close without DISCONNECT), an ``ssl_context``, a local
-    address to bind to, AUTH. It shows neither DUP nor the packet identifier of a received message: ``dup``
+    What the library cannot do, and so neither can this class: QoS 2, an ``ssl_context``, a local address to
+    bind to, AUTH. Nor MQTT 3.1.1: the library's other client reports a CONNACK that refuses as a protocol
+    error without its code, so that bad credentials would look like a passing fault. It shows neither DUP nor the packet identifier of a received message: ``dup``
     is always False, and ``mid`` a number of this client's own, good for :meth:`ack`. What is in flight when a
     connection ends is sent again as a new message, without DUP. TCP_NODELAY cannot be set.
     """
@@ -57,6 +57,8 @@ class JAwsCrt(JMqtt):
     def _require(self, options: Options) -> None:
         super()._require(options)
         transport.check_options(options)
+        if options.will is not None and options.will.qos == 2:
+            self.capabilities.require("qos_2", self.get_class_id())
         connect = Properties(options.properties)
         connect.pop("topic_alias_maximum", None)
         to_library(connect, CONNECT, "CONNECT")

@@ -17,10 +17,12 @@ class Listener:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._socket.settimeout(10)
         self.port = self._socket.getsockname()[1]
+        self._peers: list[Peer] = []
 
     def accept(self) -> Peer:
         connection, _ = self._socket.accept()
-        return Peer(connection)
+        self._peers.append(Peer(connection))
+        return self._peers[-1]
 
     def welcome(self, session_present=False, **properties) -> Peer:
         """Accept a connection and its CONNECT."""
@@ -34,6 +36,8 @@ class Listener:
 
     def __exit__(self, *_):
         self._socket.close()
+        for peer in self._peers:
+            peer.close()
 
 
 class Peer:
