@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import threading
 
 import pytest
+from awscrt_peer import Listener
 
 import juham_core as juham
 from juham_core.broker import EmbeddedBroker
@@ -14,25 +16,33 @@ collect_ignore_glob = [] if importlib.util.find_spec("juham_awscrt") else ["test
 
 
 @pytest.fixture
-def broker():
-    with EmbeddedBroker() as running:
-        yield running
+def closing():
+    """What the test leaves open is closed in the opposite order: clients before their brokers."""
+    with contextlib.ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture
-def make():
-    """Make clients, not connected, which the end of the test closes."""
-    clients = []
+def broker(closing):
+    return closing.enter_context(EmbeddedBroker())
+
+
+@pytest.fixture
+def listener(closing):
+    return closing.enter_context(Listener())
+
+
+@pytest.fixture
+def make(closing):
+    """Make clients that are not connected."""
 
     def new(**options):
         client = juham.create("awscrt")
         client.configure(**{"host": "127.0.0.1", "connect_timeout": 5, "close_timeout": 5, **options})
-        clients.append(client)
+        closing.callback(client.disconnect_from_server)
         return client
 
-    yield new
-    for client in clients:
-        client.disconnect_from_server()
+    return new
 
 
 @pytest.fixture
@@ -50,16 +60,13 @@ def connect(make):
 
 
 @pytest.fixture
-def begin():
+def begin(closing):
     """Start to connect clients to a broker that the test itself plays."""
-    threads = []
 
     def start(client):
         thread = threading.Thread(target=client.connect_to_server)
-        threads.append(thread)
+        closing.callback(thread.join)
         thread.start()
         return client
 
-    yield start
-    for thread in threads:
-        thread.join()
+    return start

@@ -6,7 +6,6 @@ import ssl
 import time
 
 import pytest
-from awscrt_peer import Listener
 from awscrt_support import Inbox, eventually
 
 import juham_core as juham
@@ -80,80 +79,76 @@ def test_a_black_hole(make):
         assert time.monotonic() - start < 2
 
 
-def test_a_peer_that_never_answers_connect(make):
-    with Listener() as listener:
-        client = make(port=listener.port, connect_timeout=0.5, reconnect_max=1)
-        assert client.connect_to_server() == 0
-        peer = listener.accept()
-        peer.expect(Connect)
-        assert not client.is_connected()
-        with pytest.raises(ConnectTimeoutError):
-            client.wait_until_connected(1)
-        client.disconnect_from_server()
-        assert peer.receive() is None
+def test_a_peer_that_never_answers_connect(make, listener):
+    client = make(port=listener.port, connect_timeout=0.5, reconnect_max=1)
+    assert client.connect_to_server() == 0
+    peer = listener.accept()
+    peer.expect(Connect)
+    assert not client.is_connected()
+    with pytest.raises(ConnectTimeoutError):
+        client.wait_until_connected(1)
+    client.disconnect_from_server()
+    assert peer.receive() is None
 
 
-def test_a_peer_that_closes_instead_of_answering(make, begin):
-    with Listener() as listener:
-        client = make(port=listener.port)
-        begin(client)
-        peer = listener.accept()
-        peer.expect(Connect)
-        peer.close()
-        ended = "before it was accepted"
-        eventually(lambda: ended in repr(client._connection.error))
-        with pytest.raises(ConnectError, match=ended):
-            client.wait_until_connected()
+def test_a_peer_that_closes_instead_of_answering(make, listener, begin):
+    client = make(port=listener.port)
+    begin(client)
+    peer = listener.accept()
+    peer.expect(Connect)
+    peer.close()
+    ended = "before it was accepted"
+    eventually(lambda: ended in repr(client._connection.error))
+    with pytest.raises(ConnectError, match=ended):
+        client.wait_until_connected()
 
 
-def test_connect_carries_the_options(make, begin):
-    with Listener() as listener:
-        client = make(
-            port=listener.port,
-            client_id="Zoë",
-            username="user",
-            password=b"\xff\x00",
-            keepalive=7,
-            clean_start=False,
-            session_expiry=99,
-            will=Will(
-                "w/é", b"\x00gone", 1, True, Properties(will_delay_interval=3, user_property=[("a", "b")])
-            ),
-            properties=Properties(
-                user_property=[("x", "1"), ("x", "2")],
-                receive_maximum=5,
-                maximum_packet_size=1000,
-                topic_alias_maximum=9,
-                request_problem_information=1,
-            ),
-        )
-        begin(client)
-        peer = listener.welcome()
-        packet = peer.connect
-        assert (packet.client_id, packet.username, packet.password) == ("Zoë", "user", b"\xff\x00")
-        assert (packet.keepalive, packet.clean_start) == (7, False)
-        assert packet.properties == {
-            "session_expiry_interval": 99,
-            "receive_maximum": 5,
-            "maximum_packet_size": 1000,
-            "topic_alias_maximum": 9,
-            "request_problem_information": 1,
-            "user_property": [("x", "1"), ("x", "2")],
-        }
-        assert packet.will == Will(
+def test_connect_carries_the_options(make, listener, begin):
+    client = make(
+        port=listener.port,
+        client_id="Zoë",
+        username="user",
+        password=b"\xff\x00",
+        keepalive=7,
+        clean_start=False,
+        session_expiry=99,
+        will=Will(
             "w/é", b"\x00gone", 1, True, Properties(will_delay_interval=3, user_property=[("a", "b")])
-        )
+        ),
+        properties=Properties(
+            user_property=[("x", "1"), ("x", "2")],
+            receive_maximum=5,
+            maximum_packet_size=1000,
+            topic_alias_maximum=9,
+            request_problem_information=1,
+        ),
+    )
+    begin(client)
+    peer = listener.welcome()
+    packet = peer.connect
+    assert (packet.client_id, packet.username, packet.password) == ("Zoë", "user", b"\xff\x00")
+    assert (packet.keepalive, packet.clean_start) == (7, False)
+    assert packet.properties == {
+        "session_expiry_interval": 99,
+        "receive_maximum": 5,
+        "maximum_packet_size": 1000,
+        "topic_alias_maximum": 9,
+        "request_problem_information": 1,
+        "user_property": [("x", "1"), ("x", "2")],
+    }
+    assert packet.will == Will(
+        "w/é", b"\x00gone", 1, True, Properties(will_delay_interval=3, user_property=[("a", "b")])
+    )
 
 
-def test_connect_says_nothing_that_was_not_asked_for(make, begin):
-    with Listener() as listener:
-        client = make(port=listener.port, keepalive=0)
-        begin(client)
-        packet = listener.welcome().connect
-        assert packet.username is None
-        assert packet.password is None
-        assert packet.properties == {}
-        assert (packet.keepalive, packet.clean_start) == (0, True)
+def test_connect_says_nothing_that_was_not_asked_for(make, listener, begin):
+    client = make(port=listener.port, keepalive=0)
+    begin(client)
+    packet = listener.welcome().connect
+    assert packet.username is None
+    assert packet.password is None
+    assert packet.properties == {}
+    assert (packet.keepalive, packet.clean_start) == (0, True)
 
 
 def test_credentials(make):
@@ -170,25 +165,24 @@ def test_credentials(make):
 
 
 @pytest.mark.parametrize("code", [0x80, 0x82, 0x85, 0x87, 0x88, 0x89, 0x8A, 0x9F])
-def test_a_refusal_brings_its_code_and_properties(make, begin, code):
-    with Listener() as listener:
-        client = make(port=listener.port, reconnect_min=60, reconnect_max=60)
-        verdicts = Inbox()
-        client.on_connect = lambda c, u, flags, reason, properties: verdicts(c, u, (reason, properties))
-        client.loop_start()
-        begin(client)
-        peer = listener.accept()
-        peer.expect(Connect)
-        peer.send(Connack(False, code, Properties(reason_string="no", user_property=[("k", "v")])))
-        reason, properties = verdicts.get()
-        assert reason == code
-        assert properties == {"reason_string": "no", "user_property": [("k", "v")]}
-        with pytest.raises(ConnectError) as caught:
-            client.wait_until_connected()
-        assert caught.value.reason_code == code
+def test_a_refusal_brings_its_code_and_properties(make, listener, begin, code):
+    client = make(port=listener.port, reconnect_min=60, reconnect_max=60)
+    verdicts = Inbox()
+    client.on_connect = lambda c, u, flags, reason, properties: verdicts(c, u, (reason, properties))
+    client.loop_start()
+    begin(client)
+    peer = listener.accept()
+    peer.expect(Connect)
+    peer.send(Connack(False, code, Properties(reason_string="no", user_property=[("k", "v")])))
+    reason, properties = verdicts.get()
+    assert reason == code
+    assert properties == {"reason_string": "no", "user_property": [("k", "v")]}
+    with pytest.raises(ConnectError) as caught:
+        client.wait_until_connected()
+    assert caught.value.reason_code == code
 
 
-def test_connack_brings_its_properties(make, begin):
+def test_connack_brings_its_properties(make, listener, begin):
     sent = Properties(
         session_expiry_interval=5,
         receive_maximum=3,
@@ -204,33 +198,31 @@ def test_connack_brings_its_properties(make, begin):
         server_keep_alive=9,
         response_information="here",
     )
-    with Listener() as listener:
-        client = make(port=listener.port)
-        verdicts = Inbox()
-        client.on_connect = lambda c, u, flags, reason, properties: verdicts(c, u, (flags, properties))
-        client.loop_start()
-        begin(client)
-        listener.welcome(**sent)
-        flags, properties = verdicts.get()
-        assert not flags.session_present
-        assert properties == sent
+    client = make(port=listener.port)
+    verdicts = Inbox()
+    client.on_connect = lambda c, u, flags, reason, properties: verdicts(c, u, (flags, properties))
+    client.loop_start()
+    begin(client)
+    listener.welcome(**sent)
+    flags, properties = verdicts.get()
+    assert not flags.session_present
+    assert properties == sent
 
 
-def test_the_server_says_goodbye(make, begin):
-    with Listener() as listener:
-        client = make(port=listener.port, reconnect_min=60, reconnect_max=60)
-        ends = Inbox()
-        client.on_disconnect = lambda c, u, flags, reason, properties: ends(c, u, (flags, reason, properties))
-        client.loop_start()
-        begin(client)
-        peer = listener.welcome()
-        client.wait_until_connected()
-        peer.send(Disconnect(0x8B, Properties(reason_string="down", user_property=[("k", "v")])))
-        flags, reason, properties = ends.get()
-        assert flags.is_disconnect_packet_from_server
-        assert reason == 0x8B
-        assert properties == {"reason_string": "down", "user_property": [("k", "v")]}
-        assert not client.is_connected()
+def test_the_server_says_goodbye(make, listener, begin):
+    client = make(port=listener.port, reconnect_min=60, reconnect_max=60)
+    ends = Inbox()
+    client.on_disconnect = lambda c, u, flags, reason, properties: ends(c, u, (flags, reason, properties))
+    client.loop_start()
+    begin(client)
+    peer = listener.welcome()
+    client.wait_until_connected()
+    peer.send(Disconnect(0x8B, Properties(reason_string="down", user_property=[("k", "v")])))
+    flags, reason, properties = ends.get()
+    assert flags.is_disconnect_packet_from_server
+    assert reason == 0x8B
+    assert properties == {"reason_string": "down", "user_property": [("k", "v")]}
+    assert not client.is_connected()
 
 
 def test_a_takeover_ends_the_older_for_good(connect, broker):
@@ -244,16 +236,15 @@ def test_a_takeover_ends_the_older_for_good(connect, broker):
     assert older.statistics.connects == 1
 
 
-def test_a_silent_broker_is_found_out_by_the_keepalive(make, begin):
-    with Listener() as listener:
-        client = make(port=listener.port, keepalive=1, reconnect_min=60, reconnect_max=60)
-        ends = Inbox()
-        client.on_disconnect = lambda c, u, rc: ends(c, u, rc)
-        client.loop_start()
-        begin(client)
-        peer = listener.welcome()
-        peer.expect(Pingreq)
-        assert ends.get() != 0
+def test_a_silent_broker_is_found_out_by_the_keepalive(make, listener, begin):
+    client = make(port=listener.port, keepalive=1, reconnect_min=60, reconnect_max=60)
+    ends = Inbox()
+    client.on_disconnect = lambda c, u, rc: ends(c, u, rc)
+    client.loop_start()
+    begin(client)
+    peer = listener.welcome()
+    peer.expect(Pingreq)
+    assert ends.get() != 0
 
 
 def test_it_comes_back_with_its_subscriptions(connect, broker):
@@ -285,23 +276,22 @@ def test_a_session_is_kept_by_the_broker(connect, make, broker):
     assert inbox.get().payload == b"meanwhile"
 
 
-def test_a_present_session_is_not_subscribed_to_again(make, begin):
-    with Listener() as listener:
-        client = make(
-            port=listener.port, client_id="keeper", clean_start=False, reconnect_min=0.05, reconnect_max=0.1
-        )
-        begin(client)
-        peer = listener.welcome()
-        receipt = client.subscribe("a", 1)
-        request = peer.expect(Subscribe)
-        peer.send(Suback(request.packet_id, [1]))
-        receipt.wait(5)
-        peer.close()
-        peer = listener.welcome(session_present=True)
-        receipt = client.publish("b", "x", qos=1)
-        first = peer.expect(Publish)
-        peer.send(Puback(first.packet_id))
-        receipt.wait(5)
+def test_a_present_session_is_not_subscribed_to_again(make, listener, begin):
+    client = make(
+        port=listener.port, client_id="keeper", clean_start=False, reconnect_min=0.05, reconnect_max=0.1
+    )
+    begin(client)
+    peer = listener.welcome()
+    receipt = client.subscribe("a", 1)
+    request = peer.expect(Subscribe)
+    peer.send(Suback(request.packet_id, [1]))
+    receipt.wait(5)
+    peer.close()
+    peer = listener.welcome(session_present=True)
+    receipt = client.publish("b", "x", qos=1)
+    first = peer.expect(Publish)
+    peer.send(Puback(first.packet_id))
+    receipt.wait(5)
 
 
 def test_unusable_options_are_named(make, tmp_path):
@@ -341,14 +331,13 @@ def test_twice_is_refused_or_does_nothing(connect, broker):
     client.wait_until_connected()
 
 
-def test_close_during_back_off_is_prompt(make, begin):
-    with Listener() as listener:
-        client = make(port=listener.port, reconnect_min=60, reconnect_max=60)
-        begin(client)
-        peer = listener.welcome()
-        client.wait_until_connected()
-        peer.close()
-        eventually(lambda: not client.is_connected())
-        start = time.monotonic()
-        client.disconnect_from_server()
-        assert time.monotonic() - start < 1
+def test_close_during_back_off_is_prompt(make, listener, begin):
+    client = make(port=listener.port, reconnect_min=60, reconnect_max=60)
+    begin(client)
+    peer = listener.welcome()
+    client.wait_until_connected()
+    peer.close()
+    eventually(lambda: not client.is_connected())
+    start = time.monotonic()
+    client.disconnect_from_server()
+    assert time.monotonic() - start < 1
