@@ -9,6 +9,9 @@ from contextlib import ExitStack
 import pytest
 from brokers import Mosquitto, require_mosquitto
 from leaks import Watch, kept
+from observer import Observer
+from proxy import Proxy
+from scripted import ScriptedPeer
 
 import juham_core as juham
 from juham_core import factory
@@ -175,7 +178,7 @@ def connect(create, broker):
     """Make clients of the backend that are connected to the broker, their handlers running."""
 
     def make(name=None, **options):
-        client = create(name, **broker.options, **options)
+        client = create(name, **{**broker.options, **options})
         client.connect_to_server()
         client.wait_until_connected(5)
         client.loop_start()
@@ -188,3 +191,53 @@ def connect(create, broker):
 def client(connect):
     """A connected client."""
     return connect()
+
+
+@pytest.fixture
+def observer(broker):
+    """A client of the broker that has nothing to do with the backend."""
+    observer = Observer(broker.url)
+    yield observer
+    observer.close()
+
+
+@pytest.fixture
+def proxy(broker):
+    """A proxy before the broker; ``connect(**proxy.options)`` goes through it."""
+    options = broker.options
+    proxy = Proxy((options["host"], options["port"]))
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def peer():
+    """A broker that the test plays itself."""
+    peer = ScriptedPeer()
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
+def talking(create, peer):
+    """Connect a client to the scripted peer: ``talking(**options)`` returns both ends."""
+
+    def make(**options):
+        client = create(**peer.options, **options)
+        client.connect_to_server()
+        conversation = peer.take_up()
+        conversation.accept()
+        client.wait_until_connected(5)
+        client.loop_start()
+        return client, conversation
+
+    return make
+
+
+@pytest.fixture(params=[4, 5], ids=["3.1.1", "5"])
+def protocol(request, backend):
+    """A version of MQTT that the backend speaks."""
+    capabilities = _capabilities(backend)
+    if not getattr(capabilities, {4: "mqtt_311", 5: "mqtt_5"}[request.param], True):
+        pytest.skip(f"{backend} does not declare this version")
+    return request.param
