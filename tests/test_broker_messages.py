@@ -404,6 +404,9 @@ def test_expiry_interval_is_passed_on_and_shrinks_while_waiting(broker, sender, 
     clock.now += 20
     message = Client(broker, "subscriber", **KEPT).only(Publish)
     assert message.properties.message_expiry_interval == 40
+    clock.now += 10.5
+    again = Client(broker, "subscriber", **KEPT).only(Publish)
+    assert (again.dup, again.properties.message_expiry_interval) == (True, 30)
 
 
 def test_expired_messages_are_not_delivered(broker, sender, clock):

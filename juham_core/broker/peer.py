@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # the listener makes peers
 LINGER: Final = 2.0
 """Seconds that a client has to take in what was sent before its connection was closed."""
 
+TCP: Final = (socket.AF_INET, socket.AF_INET6)
+
 log = logging.getLogger(__name__)
 
 
@@ -46,7 +48,7 @@ class Peer(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._write_buffer)
         sock: socket.socket = transport.get_extra_info("socket")
         self._socket = sock
-        if sock.family != socket.AF_UNIX:
+        if sock.family in TCP:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._listener.opened(self)
         timeout = self._broker.limits.connect_timeout
@@ -79,6 +81,8 @@ class Peer(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+        if self._transport is not None and not self._closed:
+            self._transport.close()  # Python 3.10's TLS transports do not know that they are
         self._closed = True
         self._unwritten.clear()
         self._broker.lost(self)
@@ -124,7 +128,7 @@ class Peer(asyncio.Protocol):
         if self._transport is None:
             return
         with contextlib.suppress(OSError):  # the socket of a TLS transport may be closed already
-            if self._socket is not None and self._socket.family != socket.AF_UNIX:
+            if self._socket is not None and self._socket.family in TCP:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 

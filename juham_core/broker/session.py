@@ -143,7 +143,8 @@ class Session:
         while len(self.inflight) - len(self._resend) < connection.window:
             if self._resend:
                 outgoing = self.inflight[self._resend.popleft()]
-                connection.publish(replace(outgoing.publish, dup=True))
+                publish = with_remaining_expiry(outgoing.publish, outgoing.expires, now)
+                connection.publish(replace(publish, dup=True))
             elif self.queue:
                 outgoing = self.queue.popleft()
                 if outgoing.expires is not None and outgoing.expires <= now:
