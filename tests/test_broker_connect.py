@@ -225,10 +225,11 @@ def test_return_before_the_expiry_keeps_the_session_for_good(broker, clock):
     Client(broker, session_expiry_interval=100).lose()
     clock.now += 50
     client = Client(broker, clean_start=False, session_expiry_interval=100)
+    assert broker.tick() is None
     clock.now += 100
     broker.tick()
     assert client.connack.session_present
-    assert broker.statistics.connected == 1
+    assert broker.statistics.sessions == 1
 
 
 @pytest.mark.parametrize(
@@ -392,9 +393,12 @@ def test_delayed_will_is_published_when_the_session_ends_first(broker, clock):
 def test_return_before_the_delay_takes_the_will_back(broker, clock):
     observer = observe(broker, "will/#")
     Client(broker, will=will(will_delay_interval=5), session_expiry_interval=100).lose()
-    Client(broker, clean_start=False, session_expiry_interval=100)
+    client = Client(broker, clean_start=False, session_expiry_interval=100)
+    assert broker.tick() is None
+    client.disconnect()
     clock.now += 100
     broker.tick()
+    assert broker.statistics.sessions == 1  # the observer's
     assert observer.payloads() == []
 
 

@@ -8,6 +8,7 @@ from juham_core.wire import (
     MQTT_5,
     MQTT_311,
     Disconnect,
+    Properties,
     Puback,
     Pubcomp,
     Publish,
@@ -196,6 +197,15 @@ def test_resume_obeys_a_smaller_receive_maximum(broker, sender):
     assert client.acknowledge() == [b"0", b"1", b"2", b"3", b"4", b"5"]
 
 
+def test_two_losses_in_a_row_repeat_each_message_once(broker, sender):
+    client = subscriber(broker)
+    for number in range(4):
+        sender.publish("a", b"%d" % number, qos=1)
+    client.lose()
+    Client(broker, "subscriber", receive_maximum=1, **KEPT).lose()
+    assert Client(broker, "subscriber", **KEPT).acknowledge() == [b"0", b"1", b"2", b"3"]
+
+
 def test_first_delivery_is_not_marked_as_a_duplicate_by_a_later_one(broker, sender):
     client = subscriber(broker)
     sender.publish("a", qos=1)
@@ -220,6 +230,44 @@ def test_qos_0_does_not_wait_for_an_absent_client(broker, sender):
     sender.publish("a", b"1", qos=1)
     assert Client(broker, "subscriber", **KEPT).payloads() == [b"1"]
     assert broker.statistics.dropped == {"offline": 1}
+
+
+@pytest.mark.parametrize("retain", [False, True])
+@pytest.mark.parametrize("properties", [{}, {"content_type": "t"}])
+def test_every_message_goes_the_way_of_the_first(broker, sender, retain, properties):
+    """Plain messages to a topic in use take a shorter way; it must not be another one."""
+    size = len(encode(Publish("a", bytes(20), properties=Properties(properties)), MQTT_5))
+    clients = {
+        "plain": Client(broker, "plain"),
+        "old": Client(broker, "old", protocol=MQTT_311),
+        "small": Client(broker, "small", maximum_packet_size=size - 1),
+        "identified": Client(broker, "identified"),
+        "absent": Client(broker, "absent", **KEPT),
+    }
+    clients["plain"].subscribe("a")
+    clients["old"].subscribe("a")
+    clients["small"].subscribe("a")
+    clients["identified"].subscribe("a", identifier=5)
+    clients["absent"].subscribe("a")
+    sender.subscribe("#", no_local=True)
+    clients["absent"].lose()
+    rounds = []
+    for _ in range(3):
+        for client in [*clients.values(), sender]:
+            client.sent.clear()
+        sender.publish("a", bytes(20), retain=retain, **properties)
+        rounds.append({name: list(client.sent) for name, client in [*clients.items(), ("sender", sender)]})
+    assert rounds[0] == rounds[1] == rounds[2]
+    assert {name: len(sent) for name, sent in rounds[0].items()} == {
+        "plain": 1,
+        "old": 1,
+        "small": 0,
+        "identified": 1,
+        "absent": 0,
+        "sender": 0,
+    }
+    assert rounds[0]["identified"][0].properties == {**properties, "subscription_identifier": [5]}
+    assert rounds[0]["old"][0].properties == {}
 
 
 # --- limits ---------------------------------------------------------------------------------------------
@@ -285,6 +333,13 @@ def test_receive_maximum_binds_an_mqtt_5_client():
     sender.publish("a", qos=1)
     assert sender.take(Disconnect)[0].reason_code == reasons.RECEIVE_MAXIMUM_EXCEEDED
     assert sender.closed
+
+
+def test_receive_maximum_is_unknown_to_mqtt_3_1_1():
+    sender = Client(Broker(limits=Limits(receive_maximum=1)), protocol=MQTT_311)
+    for _ in range(3):
+        sender.publish("a", qos=2)
+    assert not sender.closed
 
 
 def test_message_too_large_for_the_client_is_dropped(broker, sender):

@@ -227,6 +227,13 @@ def test_empty_payload_clears_and_is_passed_on(client, sender, broker):
     assert client.payloads() == []
 
 
+def test_cleared_topics_leave_nothing_behind(sender, broker):
+    for payload in (b"x", b""):
+        for topic in ("a/b/c", "a/b", "/"):
+            sender.publish(topic, payload, retain=True)
+    assert broker._router.retained._root.children == {}
+
+
 @pytest.mark.parametrize(("handling", "first", "again"), [(0, 1, 1), (1, 1, 0), (2, 0, 0)])
 def test_retain_handling(client, sender, handling, first, again):
     sender.publish("a", retain=True)
@@ -323,6 +330,7 @@ def test_shared_subscription_carries_identifier_and_qos(broker, sender, client):
 
 def test_shared_subscription_gets_no_retained_messages(client, sender):
     sender.publish("a", retain=True)
+    sender.publish("$share/g/a", retain=True)
     client.subscribe("$share/g/a")
     assert client.only(Suback).reason_codes == [0]
 
@@ -353,6 +361,16 @@ def test_messages_of_an_ended_session_go_to_other_members(broker, sender):
     leaver.lose()  # its session ends with the connection
     assert sorted(stayer.acknowledge()) == [b"0", b"1", b"2", b"3"]
     assert broker.statistics.dropped == {}
+
+
+def test_messages_passed_on_carry_the_new_member_s_identifier(broker, sender):
+    leaver, stayer = Client(broker, "leaver"), Client(broker, "stayer")
+    leaver.subscribe("$share/g/a", 1, identifier=1)
+    sender.publish("a", qos=1, content_type="t")
+    stayer.subscribe("$share/g/a", 1)
+    stayer.sent.clear()
+    leaver.lose()
+    assert stayer.only(Publish).properties == {"content_type": "t"}
 
 
 def test_qos_2_message_that_a_member_may_have_seen_goes_to_nobody_else(broker, sender):

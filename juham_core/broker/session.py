@@ -59,12 +59,8 @@ class Session:
     def offer(self, outgoing: Outgoing) -> None:
         """Send the message if there is a connection with room in its window; queue it otherwise."""
         connection = self.connection
-        if (
-            connection is not None
-            and not self.queue
-            and not self._resend
-            and len(self.inflight) < connection.window
-        ):
+        # Where there is room nothing waits: each acknowledgement pumps.
+        if connection is not None and len(self.inflight) < connection.window:
             self._start(connection, outgoing)
         elif len(self.queue) < self._max_queued:
             self.queue.append(outgoing)

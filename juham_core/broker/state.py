@@ -220,8 +220,8 @@ class Broker:
         session.suspend()
         will = connection.will
         if will is not None:
-            delay = min(will.properties.get("will_delay_interval", 0), session.expiry)
             session.delayed_will = will
+            delay = will.properties.get("will_delay_interval", 0)
             if delay:
                 action = partial(self._publish_will, session)
                 self._timers.set(("will", session), self._clock() + delay, action)
