@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 import time
+from pathlib import Path
 
 from juham_core.wire import MQTT_5, Connack, Connect, Decoder, Publish, Subscribe, Subscription, encode
 
@@ -85,3 +86,19 @@ def eventually(condition):
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         threading.Event().wait(0.001)
+
+
+def held():
+    """How many threads and file descriptors this process has."""
+    files = Path("/proc/self/fd")
+    return threading.active_count(), len(list(files.iterdir())) if files.exists() else 0
+
+
+@contextlib.contextmanager
+def leaves_nothing():
+    """What is started within must be gone at the end."""
+    threads, files = held()
+    yield
+    threads_left, files_left = held()
+    assert threads_left <= threads
+    assert files_left <= files

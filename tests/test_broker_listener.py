@@ -1,14 +1,9 @@
-"""The broker over real sockets: listening, limits, other people's clients, and leaving nothing behind."""
+"""The broker over real sockets: listening, its limits, and leaving nothing behind."""
 
-import shutil
 import socket
-import ssl
-import subprocess
-import threading
-from pathlib import Path
 
 import pytest
-from broker_sockets import PATIENCE, RawClient, eventually
+from broker_sockets import PATIENCE, RawClient, eventually, leaves_nothing
 
 from juham_core.broker import EmbeddedBroker, Limits
 from juham_core.errors import ConnectError, JuhamError
@@ -35,19 +30,6 @@ from juham_core.wire import (
 def broker():
     with EmbeddedBroker() as running:
         yield running
-
-
-def held():
-    """The threads and file descriptors of this process."""
-    files = Path("/proc/self/fd")
-    return threading.active_count(), len(list(files.iterdir())) if files.exists() else 0
-
-
-@pytest.fixture
-def leaves_nothing():
-    before = held()
-    yield
-    assert held() == before
 
 
 @pytest.mark.parametrize("protocol", [MQTT_311, MQTT_5])
@@ -226,7 +208,8 @@ def test_drop_connections_cuts_without_a_word(broker):
         client.receive(Pingresp)
 
 
-def test_stop_tells_clients_and_a_restart_keeps_port_and_state(leaves_nothing):
+@leaves_nothing()
+def test_stop_tells_clients_and_a_restart_keeps_port_and_state():
     broker = EmbeddedBroker()
     with broker:
         port = broker.port
@@ -249,7 +232,8 @@ def test_stop_tells_clients_and_a_restart_keeps_port_and_state(leaves_nothing):
     broker.stop()
 
 
-def test_stop_does_not_wait_for_those_who_do_not_leave(leaves_nothing):
+@leaves_nothing()
+def test_stop_does_not_wait_for_those_who_do_not_leave():
     with EmbeddedBroker(limits=Limits(write_buffer=1_000_000)) as broker:
         client = RawClient(broker)
         client.subscribe("a")
@@ -265,8 +249,9 @@ def test_starting_twice_is_refused(broker):
         broker.start()
 
 
+@leaves_nothing()
 @pytest.mark.parametrize("unix", [False, True])
-def test_an_address_in_use_is_named(broker, tmp_path, leaves_nothing, unix):
+def test_an_address_in_use_is_named(broker, tmp_path, unix):
     path = tmp_path / "file"
     path.write_text("no socket")
     other = EmbeddedBroker(unix_path=str(path)) if unix else EmbeddedBroker(port=broker.port)
@@ -276,8 +261,9 @@ def test_an_address_in_use_is_named(broker, tmp_path, leaves_nothing, unix):
     assert path.read_text() == "no socket"
 
 
+@leaves_nothing()
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no unix sockets")
-def test_unix_socket(tmp_path, leaves_nothing):
+def test_unix_socket(tmp_path):
     path = tmp_path / "mqtt"
     for _ in range(2):
         with EmbeddedBroker(unix_path=str(path)) as broker:
@@ -301,100 +287,3 @@ def test_ipv6():
     with socket.create_connection(("::1", broker.port), PATIENCE) as sock, RawClient(broker, sock=sock):
         assert broker.url == f"mqtt://[::1]:{broker.port}"
     broker.stop()
-
-
-# --- TLS ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("there is no openssl command to make a certificate with")
-    folder = tmp_path_factory.mktemp("tls")
-    key, cert = folder / "key.pem", folder / "cert.pem"
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=broker"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return cert, key
-
-
-@pytest.fixture
-def tls_broker(certificate):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    with EmbeddedBroker(ssl=context) as running:
-        yield running
-
-
-def test_tls(tls_broker, certificate):
-    assert tls_broker.url.startswith("mqtts://")
-    context = ssl.create_default_context(cafile=certificate[0])
-    with socket.create_connection(("127.0.0.1", tls_broker.port), PATIENCE) as plain:
-        sock = context.wrap_socket(plain, server_hostname="127.0.0.1")
-        with RawClient(tls_broker, sock=sock) as client:
-            client.subscribe("a")
-            client.exchange("a", bytes(300_000))
-
-
-def test_tls_harmed_by_nobody(leaves_nothing, certificate):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    with EmbeddedBroker(ssl=context) as broker:
-        with RawClient(broker, connect=False) as plain:
-            plain.send(Connect("plain", protocol=MQTT_5))
-            # The broker answers with a TLS alert, which is no MQTT.
-            assert plain.sock.recv(1) in {b"\x15", b""}
-        halfway = RawClient(broker, connect=False)
-        halfway.sock.sendall(b"\x16\x03\x01")
-        trusting = ssl.create_default_context(cafile=certificate[0])
-        with socket.create_connection(("127.0.0.1", broker.port), PATIENCE) as sock:
-            wrapped = trusting.wrap_socket(sock, server_hostname="127.0.0.1")
-            with RawClient(broker, sock=wrapped) as client:
-                client.send(Pingreq())
-                client.receive(Pingresp)
-                broker.stop()
-                assert client.receive(Disconnect).reason_code == reasons.SERVER_SHUTTING_DOWN
-    halfway.close()
-
-
-# --- other people's clients -----------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(
-    not (shutil.which("mosquitto_pub") and shutil.which("mosquitto_sub")),
-    reason="mosquitto_pub and mosquitto_sub are not installed",
-)
-@pytest.mark.parametrize("version", ["311", "5"])
-def test_mosquitto_clients(broker, version):
-    common = ["-h", "127.0.0.1", "-p", str(broker.port), "-V", version, "-q", "2", "-t", "home/hall"]
-    command = ["mosquitto_pub", *common, "-r", "-m", "21.5"]
-    subprocess.run(command, check=True, timeout=PATIENCE)
-    command = ["mosquitto_sub", *common, "-C", "1", "-F", "%t %p %q %r"]
-    output = subprocess.run(command, check=True, timeout=PATIENCE, capture_output=True, text=True).stdout
-    assert output == "home/hall 21.5 2 1\n"
-
-
-@pytest.mark.parametrize("version", [MQTT_311, MQTT_5])
-def test_paho(broker, version):
-    paho = pytest.importorskip("paho.mqtt.client")
-    received, subscribed, done = [], threading.Event(), threading.Event()
-
-    def on_message(client, userdata, message):
-        received.append((message.qos, message.payload))
-        if len(received) == 30:
-            done.set()
-
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=version)
-    client.on_connect = lambda client, *_: client.subscribe("a/#", 2)
-    client.on_subscribe = lambda *_: subscribed.set()
-    client.on_message = on_message
-    client.connect("127.0.0.1", broker.port)
-    client.loop_start()
-    assert subscribed.wait(PATIENCE)
-    for number in range(30):
-        client.publish("a/b", b"%d" % number, qos=number % 3)
-    assert done.wait(PATIENCE)
-    client.disconnect()
-    client.loop_stop()
-    assert sorted(received) == sorted((number % 3, b"%d" % number) for number in range(30))

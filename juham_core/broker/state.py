@@ -5,6 +5,7 @@ Whatever carries the packets (sockets, or another thread's queue) is a :class:`~
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -229,7 +230,7 @@ class Broker:
                 self._publish_will(session)
         if not session.expiry:
             self._end_session(session)
-        elif session.expiry != float("inf"):
+        elif session.expiry != math.inf:
             end = partial(self._end_session, session)
             self._timers.set(("session", session), self._clock() + session.expiry, end)
 
