@@ -93,6 +93,19 @@ class QueueFullError(JuhamError):
     """The queue of messages that wait for the broker is full; the message was not accepted."""
 
 
+class MalformedPacketError(JuhamError, ValueError):
+    """The other side sent what MQTT forbids; the connection cannot go on (MQTT 5 section 4.13).
+
+    ``reason_code`` is what a DISCONNECT of MQTT 5 says about it (or a CONNACK, where the CONNECT was bad):
+    0x81 malformed, 0x82 protocol error, 0x84 unsupported version (only for a CONNECT), 0x94 topic alias
+    invalid, 0x95 packet too large.
+    """
+
+    def __init__(self, message: str, *, reason_code: int = 0x81) -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
+
+
 # --- finding a backend --------------------------------------------------------------------------------
 
 

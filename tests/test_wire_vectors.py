@@ -225,6 +225,12 @@ def test_answers_leave_out_what_311_has_no_place_for():
     assert encode(Publish("a", b"b", properties=properties), 4) == encode(Publish("a", b"b"), 4)
 
 
+@pytest.mark.parametrize(("sent", "expected"), [(1, 0x84), (3, 0x88), (5, 0x87)])
+def test_refusal_by_a_server_of_311_is_understood_by_a_client_of_5(sent, expected):
+    (packet,) = decode_all(bytes((0x20, 2, 0, sent)), 5)
+    assert packet == Connack(reason_code=expected)
+
+
 @pytest.mark.parametrize(("sent", "expected"), [(6, 0x80), (0xFF, 0x80), (3, 0x88)])
 def test_return_codes_of_311_are_translated(sent, expected):
     (packet,) = decode_all(bytes((0x20, 2, 0, sent)), 4)

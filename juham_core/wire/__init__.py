@@ -1,8 +1,8 @@
 """The MQTT codec, 3.1.1 and 5, without I/O: the embedded broker stands on it, and so may any backend."""
 
+from juham_core.errors import MalformedPacketError
 from juham_core.wire.decoder import LARGEST_PACKET, Decoder
-from juham_core.wire.encode import encode
-from juham_core.wire.errors import MalformedPacketError
+from juham_core.wire.encoder import encode
 from juham_core.wire.packets import (
     MAX_PAYLOAD,
     MQTT_5,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from juham_core.errors import InvalidArgumentError
-from juham_core.wire.decode import (
+from juham_core.errors import InvalidArgumentError, MalformedPacketError
+from juham_core.wire.bodies import (
     AUTH,
     CONNECT,
     DECODERS,
@@ -16,7 +16,6 @@ from juham_core.wire.decode import (
     decode_level,
     decode_publish,
 )
-from juham_core.wire.errors import MalformedPacketError
 from juham_core.wire.fields import Reader
 from juham_core.wire.packets import MQTT_5, MQTT_311, Connect, Packet
 from juham_core.wire.reasons import PACKET_TOO_LARGE, PROTOCOL_ERROR, UNSUPPORTED_PROTOCOL_VERSION
@@ -24,7 +23,7 @@ from juham_core.wire.reasons import PACKET_TOO_LARGE, PROTOCOL_ERROR, UNSUPPORTE
 LARGEST_PACKET: Final = 268_435_460
 """The largest packet MQTT can frame: a remaining length of 268,435,455, and its fixed header of 5 bytes."""
 
-# Section 2.1.3: the flags are fixed for every type but PUBLISH, and 2 for these.
+# Section 2.1.3: the flags are fixed for every type but PUBLISH: 2 for these, 0 for the others.
 _FLAGS: Final = {6: 2, 8: 2, 10: 2}
 
 
@@ -34,12 +33,16 @@ class Decoder:
     ``protocol`` is 4 (MQTT 3.1.1) or 5, or None until the CONNECT has said which: so a server makes one
     without it and a client with the version it asked for. ``max_packet_size`` bounds a whole packet, fixed
     header included, in bytes; a larger one is refused as soon as its length is known.
+
+    Each packet is judged alone. Left to the owner is what depends on its role or state: packets and
+    properties that only the other side may send, topic filters, and whether a payload is the text it claims
+    to be (section 3.3.2.3.2). A second CONNECT is refused here.
     """
 
     def __init__(self, protocol: int | None = None, *, max_packet_size: int = LARGEST_PACKET) -> None:
         if protocol not in (None, MQTT_311, MQTT_5):
             raise InvalidArgumentError(
-                f"there is no codec for protocol {protocol!r}: 4 is MQTT 3.1.1, 5 is MQTT 5, None learns it"
+                f"there is no protocol {protocol!r} here: 4 is MQTT 3.1.1, 5 is MQTT 5, None learns it"
             )
         self.protocol = protocol
         self.max_packet_size = max_packet_size
@@ -61,7 +64,7 @@ class Decoder:
     def packets(self) -> Iterator[Packet]:
         """The packets that are complete, in order; each comes once.
 
-        Raises :class:`~juham_core.wire.errors.MalformedPacketError` when its turn comes to a packet that MQTT
+        Raises :class:`~juham_core.errors.MalformedPacketError` when its turn comes to a packet that MQTT
         forbids, and again whenever asked anew: what follows it has no meaning (MQTT 5 section 4.13).
         """
         while (self._size or self._read_header()) and self._have(self._size):
@@ -77,21 +80,31 @@ class Decoder:
             return True
         if available + len(self._arrived) < size:
             return False
+        self._join()
+        return True
+
+    def _join(self) -> None:
         self._data = self._data[self._position :] + self._arrived
         self._position = 0
         self._arrived.clear()
-        return True
 
     def _read_header(self) -> bool:
         """Read the fixed header (section 2.1), refusing a bad one at once; False if it is incomplete."""
-        if not self._have(1):
+        if len(self._data) - self._position < 5 and self._arrived:
+            self._join()
+        data, position = self._data, self._position
+        available = len(data) - position
+        if not available:
+            self._data, self._position = b"", 0  # an idle connection need not hold its last packets
             return False
-        self._check_first(self._data[self._position])
+        first = data[position]
+        if first >> 4 != PUBLISH or self.protocol is None:
+            self._check_first(first)
         size = 0
         for offset in (1, 2, 3, 4):
-            if not self._have(offset + 1):
+            if offset >= available:
                 return False
-            byte = self._data[self._position + offset]
+            byte = data[position + offset]
             size |= (byte & 0x7F) << 7 * (offset - 1)
             if byte < 0x80:
                 break
@@ -116,7 +129,7 @@ class Decoder:
             )
         if kind == 0 or (kind == AUTH and self.protocol == MQTT_311):
             raise MalformedPacketError(f"packet type {kind} is reserved")
-        if kind != PUBLISH and flags != _FLAGS.get(kind, 0):
+        if flags != _FLAGS.get(kind, 0):
             raise MalformedPacketError(f"{NAMES[kind]}: its flags are reserved, and {flags:04b} stands there")
 
     def _decode(self) -> Packet:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from juham_core.errors import InvalidArgumentError
-from juham_core.wire.errors import MalformedPacketError
+from juham_core.errors import InvalidArgumentError, MalformedPacketError
 from juham_core.wire.reasons import PROTOCOL_ERROR
 
 MAX_VARINT: Final = 268_435_455
@@ -58,7 +57,7 @@ def encode_binary(data: bytes, what: str) -> bytes:
 class Reader:
     """Reads fields one after the other from one packet, never beyond its end.
 
-    Raises :class:`~juham_core.wire.errors.MalformedPacketError`, which names ``packet`` and the field.
+    Raises :class:`~juham_core.errors.MalformedPacketError`, which names ``packet`` and the field.
     """
 
     __slots__ = ("data", "end", "packet", "position")

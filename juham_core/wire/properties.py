@@ -83,11 +83,25 @@ class Properties(dict[str, Any]):
 
     def __init__(self, values: Mapping[str, Any] | None = None, **named: Any) -> None:
         super().__init__()
-        for name, value in {**(values or {}), **named}.items():
+        # Most messages have none: worth a look before anything is built.
+        if values or named:
+            self.update(values or {}, **named)
+
+    def update(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), /, **named: Any) -> None:  # type: ignore[override]  # dict has overloads for keys that are no str
+        """Set several, each checked."""
+        for name, value in {**dict(values), **named}.items():
             self[name] = value
+
+    def copy(self) -> Properties:
+        """A copy with lists of its own."""
+        return Properties(self)
 
     def __setitem__(self, name: str, value: Any) -> None:
         super().__setitem__(name, _checked(name, value))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Without this, properties.content_type = "x" would be an attribute that never reaches the wire.
+        self[name] = value
 
     def __getattr__(self, name: str) -> Any:
         if name in SPECS:
@@ -120,7 +134,7 @@ def _checked(name: str, value: Any) -> Any:
         return _checked_one(spec, value)
     if spec.type is PropertyType.PAIR and isinstance(value, Mapping):
         value = list(value.items())
-    elif isinstance(value, int) or (isinstance(value, tuple) and all(isinstance(v, str) for v in value)):
+    elif isinstance(value, int) or (value and isinstance(value, tuple) and isinstance(value[0], str)):
         value = [value]  # a single one, written without its list
     if not isinstance(value, Iterable):
         raise InvalidArgumentError(f"the property {name!r} takes a list, not {type(value).__name__}")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from juham_core.errors import InvalidArgumentError
-from juham_core.wire.errors import MalformedPacketError
+from juham_core.errors import InvalidArgumentError, MalformedPacketError
 from juham_core.wire.fields import (
     MAX_VARINT,
     U16,
@@ -68,7 +67,7 @@ def encode_properties(properties: Properties, packet: str) -> bytes:
 def decode_properties(reader: Reader, packet: str) -> Properties:
     """Read the property length and the properties of the given kind of packet ("will" is one).
 
-    Raises :class:`~juham_core.wire.errors.MalformedPacketError` (section 2.2.2.2).
+    Raises :class:`~juham_core.errors.MalformedPacketError` (section 2.2.2.2).
     """
     properties = Properties()
     size = reader.varint("property length")

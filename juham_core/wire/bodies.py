@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from juham_core.wire.errors import MalformedPacketError
+from juham_core.errors import MalformedPacketError
 from juham_core.wire.fields import Reader
 from juham_core.wire.packets import (
     MQTT_5,
@@ -31,8 +31,13 @@ from juham_core.wire.packets import (
 )
 from juham_core.wire.properties import Properties
 from juham_core.wire.property_codec import decode_properties
-from juham_core.wire.reason_table import code_problem
-from juham_core.wire.reasons import UNSPECIFIED_ERROR, UNSUPPORTED_PROTOCOL_VERSION, connack_to_v5
+from juham_core.wire.reasons import (
+    PROTOCOL_ERROR,
+    UNSPECIFIED_ERROR,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    code_problem,
+    connack_to_v5,
+)
 
 CONNECT: Final = 1
 PUBLISH: Final = 3
@@ -44,8 +49,8 @@ NAMES: Final = (
 """The packets by the number of their type (section 2.1.2)."""
 
 
-def decode_publish(data: bytes, position: int, end: int, flags: int, v5: bool) -> Publish:
-    """PUBLISH (section 3.3), without a :class:`Reader` for what every message has: this is the hot path."""
+def decode_publish(data: bytes, position: int, end: int, flags: int, v5: bool) -> Publish:  # noqa: C901 - calls cost
+    """PUBLISH (section 3.3), without a :class:`Reader` for what every message has: the hot path."""
     qos = flags >> 1 & 3
     if qos == 3:
         raise MalformedPacketError("PUBLISH: QoS 3 does not exist")
@@ -63,17 +68,26 @@ def decode_publish(data: bytes, position: int, end: int, flags: int, v5: bool) -
             raise MalformedPacketError("PUBLISH: the packet identifier is cut short by the end of the packet")
         packet_id = data[position] << 8 | data[position + 1]
         position += 2
-    reader = Reader(data, position, end, "PUBLISH")
-    if "\0" in topic or "#" in topic or "+" in topic:
-        raise reader.malformed(f"the topic {topic[:80]!r} contains NUL or a wildcard")
-    if qos and packet_id == 0:
-        raise reader.protocol_error("the packet identifier is 0")
-    if flags & 8 and not qos:
-        raise reader.malformed("DUP is set at QoS 0")
-    properties = decode_properties(reader, "publish") if v5 else Properties()
+        if packet_id == 0:
+            raise MalformedPacketError("PUBLISH: the packet identifier is 0", reason_code=PROTOCOL_ERROR)
+    elif flags & 8:
+        raise MalformedPacketError("PUBLISH: DUP is set at QoS 0")
+    if "#" in topic or "+" in topic or "\0" in topic:
+        raise MalformedPacketError(f"PUBLISH: the topic {topic[:80]!r} contains NUL or a wildcard")
+    properties = Properties()
+    if v5:
+        if position < end and data[position] == 0:
+            position += 1
+        else:
+            reader = Reader(data, position, end, "PUBLISH")
+            properties = decode_properties(reader, "publish")
+            position = reader.position
     if not topic and "topic_alias" not in properties:
-        raise reader.protocol_error("the topic is empty" + (", and there is no topic alias" if v5 else ""))
-    return Publish(topic, reader.rest(), qos, bool(flags & 1), bool(flags & 8), packet_id, properties)
+        raise MalformedPacketError(
+            "PUBLISH: the topic is empty" + (", and there is no topic alias" if v5 else ""),
+            reason_code=PROTOCOL_ERROR,
+        )
+    return Publish(topic, data[position:end], qos, bool(flags & 1), bool(flags & 8), packet_id, properties)
 
 
 def decode_level(reader: Reader) -> int:
@@ -133,6 +147,8 @@ def _connack(reader: Reader, v5: bool) -> Connack:
     if flags > 1:
         raise reader.malformed("reserved bits of the acknowledge flags are set")
     code = reader.byte("return code")
+    if v5 and not reader.remaining and 1 <= code <= 5:
+        v5 = False  # A server that knows only 3.1.1 refuses in 3.1.1, and is better understood than accused.
     code = _checked_code(reader, "connack", code) if v5 else connack_to_v5(code)
     if flags and code:
         raise reader.protocol_error(f"a session is present in a refusal (0x{code:02X})")

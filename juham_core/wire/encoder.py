@@ -32,8 +32,7 @@ from juham_core.wire.packets import (
 )
 from juham_core.wire.properties import Properties
 from juham_core.wire.property_codec import encode_properties
-from juham_core.wire.reason_table import code_problem
-from juham_core.wire.reasons import UNSPECIFIED_ERROR, connack_to_v3
+from juham_core.wire.reasons import UNSPECIFIED_ERROR, code_problem, connack_to_v3
 
 
 def encode(packet: Packet, protocol: int = MQTT_311) -> bytes:
@@ -104,10 +103,9 @@ def _topic(topic: str) -> bytes:
     try:
         encoded = topic.encode()
     except (AttributeError, UnicodeEncodeError):
-        check_topic(topic)
-        raise
+        encoded = check_topic(topic).encode()  # which raises, and knows how to put it
     if not encoded or len(encoded) > MAX_FIELD or b"#" in encoded or b"+" in encoded or b"\0" in encoded:
-        check_topic(topic)  # which knows how to put it
+        check_topic(topic)
     return U16.pack(len(encoded)) + encoded
 
 
