@@ -10,9 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, ClassVar, TypeVar
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from juham_core.capabilities import Capabilities
 from juham_core.connection import State
@@ -41,7 +39,8 @@ from juham_core.vocabulary import Vocabulary
 from juham_core.wire.packets import MQTT_5, MQTT_311, Subscription
 from juham_core.wire.properties import Properties
 
-SelfT = TypeVar("SelfT", bound="JMqtt")
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class JMqtt(Vocabulary, Backend, Object):
@@ -67,6 +66,7 @@ class JMqtt(Vocabulary, Backend, Object):
     """What the backend can do; each one declares its own."""
     library: ClassVar[str] = ""
     """The distribution of the client library underneath, for people who ask what they run on."""
+    _constants: ClassVar[frozenset[str]] = frozenset({"contract_version", "capabilities", "library"})
     backend: str | None = None
     """Class configuration of JMqtt itself: the backend to use where nothing else names one."""
 
@@ -112,7 +112,7 @@ class JMqtt(Vocabulary, Backend, Object):
     @property
     def client_id(self) -> str:
         """The client identifier of the connection (MQTT 5 section 3.1.3.1)."""
-        return self._options.client_id or ""
+        return self._options.client_id or self._own_id or ""
 
     # --- connecting ---------------------------------------------------------------------------------
 
@@ -141,10 +141,11 @@ class JMqtt(Vocabulary, Backend, Object):
             **({} if clean_start else {"clean_start": False}),
             **({"properties": Properties(properties)} if properties else {}),
         }
-        if changes or self._options.client_id is None:
-            options = self._options.changed(**changes)
-            self.options = options.with_client_id(self.name)
+        if changes:
+            self.options = self._options.changed(**changes)
         self._require(self._options)
+        if self._own_id is None or self._options.client_id is not None:
+            self._own_id = self._options.with_client_id(self.name).client_id
         self._connection.open()
         return 0
 
@@ -508,6 +509,12 @@ class JMqtt(Vocabulary, Backend, Object):
         options = state.pop("options", {})
         super().from_dict({**data, "_object": state})
         self.configure(**options)
+
+    def copy(self) -> Any:
+        """A client of the same class, name and options, credentials included; it is not connected."""
+        clone = super().copy()
+        clone.options = self._options
+        return clone
 
     def __repr__(self) -> str:
         return (
