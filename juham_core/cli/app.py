@@ -29,7 +29,7 @@ _COMMANDS: Final = {
 
 
 class LazyGroup(click.Group):
-    """Knows its commands by name and line of help; ``juham backends`` is not to wait for the demo's imports."""
+    """Knows its commands by name and help: ``juham backends`` is not to wait for the demo's imports."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         """The commands in the order in which a newcomer needs them."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import click
 from rich.console import Console
@@ -21,6 +23,10 @@ from juham_core.errors import BackendError, BackendNotFoundError, JuhamError, No
 from juham_core.options import Options
 from juham_core.url import parse_url
 
+ROUNDS: Final = 100
+MOST: Final = 1_000_000
+"""More rounds than anybody waits for."""
+SECONDS: Final = 4.0
 PACE: Final = 0.03
 """Seconds a round takes at least while somebody watches."""
 
@@ -63,22 +69,46 @@ class PlainView:
 
 
 @click.command()
-@click.option("--broker", type=click.Choice(["embedded", "mosquitto"]), help="The broker to start. [embedded]")
-@click.option("--url", help="A broker that runs already: mqtt://user:password@host:1883. "
-              "With mqtt+NAME:// only the backend NAME runs.")
-@click.option("--backend", "names", multiple=True, metavar="NAME", help="A backend to run, for several "
-              "repeat it. [all installed]")
-@click.option("--rounds", type=click.IntRange(1, 20_000), default=100, show_default=True,
-              help="Readings of each sensor.")
-@click.option("--sensors", type=click.IntRange(1, 50), default=4, show_default=True, help="Rooms with a sensor.")
-@click.option("--patience", type=click.FloatRange(0.1, 600), default=5.0, show_default=True,
-              help="Seconds after which a message counts as lost.")
+@click.option(
+    "--broker", type=click.Choice(["embedded", "mosquitto"]), help="The broker to start. [embedded]"
+)
+@click.option(
+    "--url",
+    help="A broker that runs already: mqtt://user:password@host:1883. "
+    "With mqtt+NAME:// only the backend NAME runs.",
+)
+@click.option(
+    "--backend",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="A backend to run, for several repeat it. [all installed]",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, MOST),
+    help=f"Readings of each sensor. [{ROUNDS}, or as many as {SECONDS:g} seconds are enough for]",
+)
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), help="Begin no further round after so long with one backend."
+)
+@click.option(
+    "--sensors", type=click.IntRange(1, 50), default=4, show_default=True, help="Rooms, each with a sensor."
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(0.1, 600),
+    default=5.0,
+    show_default=True,
+    help="Seconds after which a message counts as lost.",
+)
 @click.option("--plain", is_flag=True, help="Plain text, also in a terminal.")
 def demo(
     broker: str | None,
     url: str | None,
     names: tuple[str, ...],
-    rounds: int,
+    rounds: int | None,
+    seconds: float | None,
     sensors: int,
     patience: float,
     plain: bool,
@@ -98,10 +128,16 @@ def demo(
             raise click.UsageError(f"the URL asks for the backend {url_backend}, --backend for others")
         wanted = [url_backend] if url_backend else wanted
     results = _candidates(wanted)
+    shape = {
+        "sensors": sensors,
+        "patience": patience,
+        "rounds": rounds or (MOST if seconds else ROUNDS),
+        "seconds": seconds or (math.inf if rounds else SECONDS),
+    }
     with _broker(broker, url) as running, _view(running.label, plain) as (view, pace):
         for result in results:
             view.begin(result)
-            _run(result, running, view, required=bool(wanted), shape=(sensors, rounds, pace, patience))
+            _run(result, running, view, required=bool(wanted), shape={**shape, "pace": pace})
             view.done(result)
     view.finish(results)
     return 0 if verdict(results)[0] else 1
@@ -111,20 +147,25 @@ def _candidates(wanted: list[str]) -> list[Result]:
     """A row for each backend that is to run: those asked for, else all that are not blocked."""
     if wanted:
         return [Result(name) for name in dict.fromkeys(wanted)]
-    installed = [info for info in discovery.backends() if not info.blocked]
-    if not installed:
+    installed = discovery.backends()
+    usable = [info for info in installed if not info.blocked]
+    if not usable:
         raise BackendNotFoundError(
-            f"there is no backend to run: pip install juham-paho {discovery.installed_names(discovery.backends())}"
+            f"there is no backend to run: pip install juham-paho {discovery.installed_names(installed)}"
         )
-    names = [info.name for info in installed]
-    return [Result(info.name if names.count(info.name) == 1 else info.full_name) for info in installed]
+    names = [info.name for info in usable]
+    return [Result(info.name if names.count(info.name) == 1 else info.full_name) for info in usable]
 
 
 def _run(
-    result: Result, running: RunningBroker, view: View, *, required: bool, shape: tuple[int, int, float, float]
+    result: Result,
+    running: RunningBroker,
+    view: View,
+    *,
+    required: bool,
+    shape: dict[str, Any],
 ) -> None:
     """Run one backend's house, whatever may be wrong with it, and fill in its row."""
-    sensors, rounds, pace, patience = shape
     try:
         result.plugin = discovery.find(result.name).provider
         backend = factory.load(result.name)
@@ -133,12 +174,9 @@ def _run(
         result.broker = "in-process" if local else running.label
         house = House(
             result.name,
-            "memory://juham-demo" if local else running.url,
+            f"memory://juham-demo-{secrets.token_hex(4)}" if local else running.url,
             in_process=local,
-            sensors=sensors,
-            rounds=rounds,
-            pace=pace,
-            patience=patience,
+            **shape,
         )
         view.watch(house)
         result.outcome = house.run()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import secrets
 import threading
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
@@ -44,7 +46,7 @@ class House:
 
     ``url`` leads to the broker, ``in_process`` tells that it is one within this process. Each round every
     sensor publishes a reading and the house waits for the heater's answers, at most ``patience`` seconds;
-    ``pace`` is the least a round takes, for those who watch. :meth:`run` is called once; the attributes may
+    ``pace`` is the least a round takes, for those who watch. After ``seconds`` no further round begins. :meth:`run` is called once; the attributes may
     be read by other threads meanwhile.
     """
 
@@ -56,6 +58,7 @@ class House:
         in_process: bool = False,
         sensors: int = 4,
         rounds: int = 100,
+        seconds: float = math.inf,
         pace: float = 0.0,
         patience: float = 5.0,
     ) -> None:
@@ -71,6 +74,7 @@ class House:
         self.phase = "moving in"
         self._url = url
         self._in_process = in_process
+        self._seconds = seconds
         self._pace = pace
         self._outcome = Outcome()
         self._clients: list[JMqtt] = []
@@ -122,7 +126,10 @@ class House:
         self.phase = "living"
         watched = threading.Event()  # never set: whoever watches sees a round for as long as pace says
         unanswered = 0
+        end = time.monotonic() + self._seconds
         for number in range(1, self.rounds + 1):
+            if time.monotonic() > end:
+                return
             self.round = number
             for room, sensor in zip(self.rooms, sensors, strict=True):
                 room.pass_time()
@@ -162,10 +169,9 @@ class House:
         guest = self._enter("guest", stack)
         self.home.listen(guest, self.home.topic("#"), look)
         if not self.home.wait_for(lambda: expected.items() <= found.items()):
-            absent = ", ".join(
-                topic.removeprefix(self.home.topic("")) for topic in expected if found.get(topic) != expected[topic]
-            )
-            self._outcome.problems.append(f"a late joiner did not find the retained {absent}")
+            absent = [topic for topic in expected if found.get(topic) != expected[topic]]
+            names = ", ".join(topic.removeprefix(self.home.topic("")) for topic in absent)
+            self._outcome.problems.append(f"a late joiner did not find the retained {names}")
 
     def _on_status(self, message: MqttMsg) -> None:
         if message.payload:

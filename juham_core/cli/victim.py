@@ -32,7 +32,7 @@ class ProcessVictim:
     """Runs this module in a child process, and kills it."""
 
     def __init__(self, home: Home, url: str) -> None:
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603  # this module, by this interpreter
             [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -91,7 +91,9 @@ def _widths(results: list[Result]) -> list[int]:
 
 def _title(broker: str) -> Text:
     return Text.assemble(
-        ("Juham", "bold"), " runs the same small house on every MQTT client library.  Broker: ", (broker, "cyan")
+        ("Juham", "bold"),
+        " runs the same small house on every MQTT client library.  Broker: ",
+        (broker, "cyan"),
     )
 
 
