@@ -29,17 +29,18 @@ class BrokerMissingError(JuhamError):
 
 @dataclass(frozen=True)
 class RunningBroker:
-    """A broker that accepts connections: its URL, and what to call it, briefly."""
+    """A broker that accepts connections: its URL, and what to call it, in a column and in a sentence."""
 
     url: str
     label: str
+    description: str
 
 
 @contextmanager
 def embedded() -> Iterator[RunningBroker]:
     """Run the embedded broker on a free port."""
     with EmbeddedBroker(HOST) as broker:
-        yield RunningBroker(broker.url, "embedded")
+        yield RunningBroker(broker.url, "embedded", f"the embedded one at {broker.url}")
 
 
 @contextmanager
@@ -51,7 +52,8 @@ def mosquitto() -> Iterator[RunningBroker]:
         folder.chmod(0o755)  # started by root it becomes user mosquitto, who has to read its files
         process, port = _start(program, folder)
         try:
-            yield RunningBroker(f"mqtt://{HOST}:{port}", f"mosquitto {_version(program)}".strip())
+            url = f"mqtt://{HOST}:{port}"
+            yield RunningBroker(url, "mosquitto", f"Mosquitto{_version(program)} at {url}")
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -81,6 +83,8 @@ def _start(program: str, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
             "allow_anonymous true\n"
             "persistence false\n"
             "log_dest stderr\n"
+            "# Else small packets wait for each other, 40 ms and more at every hop.\n"
+            "set_tcp_nodelay true\n"
             "# The defaults lose messages of a client that is slow for a moment.\n"
             "max_queued_messages 0\n"
             "max_inflight_messages 0\n",
@@ -128,7 +132,5 @@ def _version(program: str) -> str:
     helped = subprocess.run(  # noqa: S603  # as above
         [program, "-h"], capture_output=True, text=True, check=False, timeout=10
     )
-    for line in helped.stdout.splitlines():
-        if line.startswith("mosquitto version "):
-            return line.split()[2]
-    return ""
+    first, _, _ = helped.stdout.partition("\n")
+    return first.removeprefix("mosquitto version") if first.startswith("mosquitto version ") else ""

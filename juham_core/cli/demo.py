@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import secrets
+import signal
+import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -17,7 +20,7 @@ from juham_core.capabilities import Capabilities
 from juham_core.cli import brokers
 from juham_core.cli.brokers import RunningBroker
 from juham_core.cli.house import House
-from juham_core.cli.results import HEADER, NUMBERS, Result, verdict
+from juham_core.cli.results import EXPLANATION, HEADER, NUMBERS, TITLE, WIDTH, Result, verdict
 from juham_core.cli.table import plain_table
 from juham_core.errors import BackendError, BackendNotFoundError, JuhamError, NotSupportedError
 from juham_core.options import Options
@@ -44,7 +47,8 @@ class PlainView:
     """A line per backend, for pipes and logs."""
 
     def __init__(self, broker: str) -> None:
-        click.echo(f"Juham runs the same small house on every MQTT client library. Broker: {broker}")
+        click.echo(TITLE)
+        click.echo(f"The broker is {broker}.")
 
     def begin(self, result: Result) -> None:
         """A backend is about to run."""
@@ -65,7 +69,8 @@ class PlainView:
         click.echo()
         click.echo(plain_table(HEADER, [result.cells() for result in results], right=NUMBERS))
         click.echo()
-        click.echo(verdict(results)[1])
+        click.echo(EXPLANATION)
+        click.echo(textwrap.fill(verdict(results)[1], WIDTH))
 
 
 @click.command()
@@ -119,6 +124,7 @@ def demo(
     states and wills; one sensor crashes on purpose. Every message is counted. The exit code is 1 if one was
     lost or a backend failed.
     """
+    _end_politely()
     if url and broker:
         raise click.UsageError("--url is a broker that runs already, --broker one to start: not both")
     wanted = list(names)
@@ -134,13 +140,20 @@ def demo(
         "rounds": rounds or (MOST if seconds else ROUNDS),
         "seconds": seconds or (math.inf if rounds else SECONDS),
     }
-    with _broker(broker, url) as running, _view(running.label, plain) as (view, pace):
+    with _broker(broker, url) as running, _view(running.description, plain) as (view, pace):
         for result in results:
             view.begin(result)
             _run(result, running, view, required=bool(wanted), shape={**shape, "pace": pace})
             view.done(result)
     view.finish(results)
     return 0 if verdict(results)[0] else 1
+
+
+def _end_politely() -> None:
+    """Have SIGTERM and a closed terminal unwind the program: else Mosquitto would be left running."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has one of them
+            signal.signal(getattr(signal, name), lambda number, _frame: sys.exit(128 + number))
 
 
 def _candidates(wanted: list[str]) -> list[Result]:
@@ -171,7 +184,7 @@ def _run(
         backend = factory.load(result.name)
         result.library = _with_version(backend.library)
         local = _only_in_process(backend.capabilities)
-        result.broker = "in-process" if local else running.label
+        result.broker = "in memory" if local else running.label
         house = House(
             result.name,
             f"memory://juham-demo-{secrets.token_hex(4)}" if local else running.url,
@@ -208,7 +221,7 @@ def _with_version(distribution: str) -> str:
 @contextmanager
 def _broker(name: str | None, url: str | None) -> Iterator[RunningBroker]:
     if url:
-        yield RunningBroker(url, Options(**parse_url(url)[1]).describe())
+        yield RunningBroker(url, "external", f"the one at {Options(**parse_url(url)[1]).describe()}")
     else:
         with (brokers.mosquitto if name == "mosquitto" else brokers.embedded)() as running:
             yield running

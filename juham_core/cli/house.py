@@ -46,8 +46,8 @@ class House:
 
     ``url`` leads to the broker, ``in_process`` tells that it is one within this process. Each round every
     sensor publishes a reading and the house waits for the heater's answers, at most ``patience`` seconds;
-    ``pace`` is the least a round takes, for those who watch. After ``seconds`` no further round begins. :meth:`run` is called once; the attributes may
-    be read by other threads meanwhile.
+    ``pace`` is the least a round takes, for those who watch. After ``seconds`` no further round begins.
+    :meth:`run` is called once; the attributes may be read by other threads meanwhile.
     """
 
     def __init__(
@@ -71,13 +71,14 @@ class House:
         """What the panel has heard: "online" or "offline" by name."""
         self.round = 0
         self.rounds = rounds
-        self.phase = "moving in"
+        self.phase = "everybody connects"
         self._url = url
         self._in_process = in_process
         self._seconds = seconds
         self._pace = pace
         self._outcome = Outcome()
         self._clients: list[JMqtt] = []
+        self._nothing = threading.Event()  # never set
 
     def run(self) -> Outcome:
         """Live in the house, on the calling thread; everything is closed and cleared on return.
@@ -100,7 +101,7 @@ class House:
                     complaint = crashing.close()
                     if complaint and self._outcome.problems:
                         self._outcome.problems.append(f"the {victim.NAME} said: {complaint}")
-                self.phase = "moving out"
+                self.phase = "everybody leaves"
         return self._reckon()
 
     def _enter(self, name: str, stack: ExitStack) -> JMqtt:
@@ -123,8 +124,7 @@ class House:
         return LocalVictim(self.home) if self._in_process else ProcessVictim(self.home, self._url)
 
     def _live(self, sensors: list[Sensor]) -> None:
-        self.phase = "living"
-        watched = threading.Event()  # never set: whoever watches sees a round for as long as pace says
+        self.phase = "sensors report, the thermostat decides, the heater obeys"
         unanswered = 0
         end = time.monotonic() + self._seconds
         for number in range(1, self.rounds + 1):
@@ -142,11 +142,10 @@ class House:
                         f"answer within {self.home.patience:g} s"
                     )
                     return
-            if self._pace:
-                watched.wait(self._pace)
+            self._let_watch(1)
 
     def _crash(self, crashing: Victim) -> None:
-        self.phase = f"the sensor in the {victim.NAME} crashes"
+        self.phase = f"the sensor in the {victim.NAME} crashes: its will says so"
         # A process takes its time to start, a small computer's a long time.
         if not self.home.wait_for(lambda: victim.NAME in self.statuses, 2 * self.home.patience):
             self._outcome.problems.append(f"the sensor in the {victim.NAME} never came online")
@@ -155,9 +154,10 @@ class House:
         if not self.home.wait_for(lambda: self.statuses[victim.NAME] == "offline"):
             self._outcome.problems.append(f"the will of the sensor in the {victim.NAME} never came")
         self.home.tally.retained[self.home.topic(victim.NAME, "status")] = b"offline"
+        self._let_watch(15)
 
     def _receive_guest(self, stack: ExitStack) -> None:
-        self.phase = "a guest looks around"
+        self.phase = "a guest comes late, and finds the retained states"
         expected = dict(self.home.tally.retained)
         found: dict[str, bytes] = {}
 
@@ -172,6 +172,12 @@ class House:
             absent = [topic for topic in expected if found.get(topic) != expected[topic]]
             names = ", ".join(topic.removeprefix(self.home.topic("")) for topic in absent)
             self._outcome.problems.append(f"a late joiner did not find the retained {names}")
+        self._let_watch(15)
+
+    def _let_watch(self, rounds: int) -> None:
+        """Give whoever watches the time to see what happens."""
+        if self._pace:
+            self._nothing.wait(rounds * self._pace)
 
     def _on_status(self, message: MqttMsg) -> None:
         if message.payload:

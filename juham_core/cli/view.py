@@ -13,10 +13,9 @@ from rich.text import Text
 from juham_core.cli import victim
 from juham_core.cli.house import House
 from juham_core.cli.residents import Room
-from juham_core.cli.results import HEADER, NUMBERS, Result, verdict
+from juham_core.cli.results import EXPLANATION, HEADER, NUMBERS, TITLE, WIDTH, Result, verdict
 from juham_core.cli.tally import percentile
 
-WIDTH: Final = 80
 _COLDEST, _WARMEST, _BAR = 16.0, 23.0, 24
 
 
@@ -66,9 +65,9 @@ class LiveView:
         for result in results:
             table.add_row(*result.cells(), style="" if result.ok else "red")
         self._console.print(_title(self._broker))
-        self._console.print()
         self._console.print(table)
         self._console.print()
+        self._console.print(Text(EXPLANATION, style="dim"))
         for result in results:
             for bad, remark in result.remarks():
                 self._console.print(
@@ -78,7 +77,7 @@ class LiveView:
         self._console.print(Text(sentence, style="bold green" if good else "bold red"))
 
     def _render(self) -> RenderableType:
-        parts: list[RenderableType] = [_title(self._broker), Text()]
+        parts: list[RenderableType] = [_title(self._broker)]
         parts.extend(_finished(result) for result in self._done)
         if self._current is not None:
             parts.append(_panel(self._current, self._house))
@@ -90,11 +89,7 @@ def _widths(results: list[Result]) -> list[int]:
 
 
 def _title(broker: str) -> Text:
-    return Text.assemble(
-        ("Juham", "bold"),
-        " runs the same small house on every MQTT client library.  Broker: ",
-        (broker, "cyan"),
-    )
+    return Text.assemble((TITLE, "bold"), "\nThe broker is ", (broker, "cyan"), ".\n")
 
 
 def _finished(result: Result) -> Text:
@@ -119,16 +114,17 @@ def _panel(result: Result, house: House | None) -> Panel:
     grid = Table.grid(padding=(0, 2, 0, 0))
     for room in house.rooms:
         grid.add_row(*_room(room), _status(house.statuses.get(room.name, "")))
-    grid.add_row(victim.NAME, "", Text("(its sensor will crash, on purpose)", style="dim"), "",
-                 _status(house.statuses.get(victim.NAME, "")))
+    status = house.statuses.get(victim.NAME, "")
+    fate = "its sensor has crashed" if status == "offline" else "its sensor will crash"
+    grid.add_row(victim.NAME, "", Text(fate, style="dim"), "", _status(status))
     tally = house.home.tally
     counts = Text.assemble(
         f"round {house.round:>3}/{house.rounds}   {tally.sent:>6,} messages   ",
         (f"{tally.missing:>2} under way   ", "dim"),
         f"round trip {percentile(tally.round_trips[-200:], 50) * 1000:5.1f} ms",
     )
-    phase = Text(house.phase, style="italic")
-    return Panel(Group(grid, Text(), counts, phase), title=title, title_align="left", width=WIDTH)
+    parts = Group(grid, Text(), counts, Text(house.phase, style="italic"))
+    return Panel(parts, title=title, title_align="left", width=WIDTH)
 
 
 def _room(room: Room) -> tuple[RenderableType, ...]:
