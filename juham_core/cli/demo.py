@@ -230,7 +230,7 @@ def _broker(name: str | None, url: str | None) -> Iterator[RunningBroker]:
 @contextmanager
 def _view(broker: str, plain: bool) -> Iterator[tuple[View, float]]:
     console = Console(highlight=False)
-    if plain or not console.is_terminal or console.is_dumb_terminal:
+    if plain or not sys.stdout.isatty() or console.is_dumb_terminal:
         yield PlainView(broker), 0.0
         return
     from juham_core.cli.view import LiveView  # noqa: PLC0415  # a pipe does without it

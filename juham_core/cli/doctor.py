@@ -58,6 +58,7 @@ class Examination:
         self._url_backend, options = parse_url(url) if url else (None, {})
         self._where = Options(**options)
         self._configuration: dict[str, None] = {}  # problems, each once, in the order found
+        self._remarks: dict[str, None] = {}
 
     def backends(self) -> None:
         """Import each, and connect with it if there is a URL."""
@@ -75,6 +76,7 @@ class Examination:
                 self._bad(f"{who}: {_with_advice(found['error'], info)}")
                 continue
             self._good(f"{who}: imports{_library(found['library'])}")
+            self._remarks.update(dict.fromkeys(found["warnings"]))
             if "configuration" in found:
                 self._configuration[found["configuration"]] = None
             elif self._url and self._url_backend in (None, info.name, info.full_name):
@@ -124,6 +126,8 @@ class Examination:
                 readable.append(path)
         for problem in self._configuration:
             self._bad(problem)
+        for remark in self._remarks:
+            self._note(remark)
         for path in readable:
             if not any(str(path) in problem for problem in self._configuration):
                 self._good(str(path))

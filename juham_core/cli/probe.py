@@ -6,6 +6,7 @@ Reads one JSON list, the name of a check and its arguments, and writes what it f
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -50,11 +51,25 @@ def check_backend(name: str) -> dict[str, Any]:
     except BackendError as exc:
         return {"error": f"{type(exc).__name__}: {exc}"}
     found: dict[str, Any] = {"library": backend.library, "transports": _transports(backend.capabilities)}
+    warnings = Warnings()
+    logging.getLogger("juham").addHandler(warnings)
     try:
         backend.initialize_class()
     except ConfigError as exc:
         found["configuration"] = str(exc)
-    return found
+    return {**found, "warnings": warnings.texts}
+
+
+class Warnings(logging.Handler):
+    """Keeps what is logged as a warning or worse."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one."""
+        self.texts.append(record.getMessage())
 
 
 def check_hooks() -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
