@@ -30,14 +30,12 @@ def broker(port: int, host: str, users: tuple[str, ...]) -> None:
     """
     passwords = dict(_user(user) for user in users)
     stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
     with EmbeddedBroker(host, port, users=passwords or None) as running:
         click.echo(f"Broker at {running.url}, for development and tests, not for production.")
         click.echo("Ctrl-C stops it.")
-        try:
-            stopped.wait()
-        except KeyboardInterrupt:
-            click.echo()
+        stopped.wait()
     click.echo("Stopped.")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -116,19 +118,20 @@ class Examination:
         click.echo("Configuration")
         folder = Path(JMqtt.get_json_file()).parent
         files = sorted(folder.glob("*.json"))
-        readable = []
-        for path in files:
+        checks: list[Callable[[], object]] = [partial(jsonfiles.read_json, path) for path in files]
+        checks.append(partial(factory.choose, None, self._url_backend))
+        for check in checks:
             try:
-                jsonfiles.read_json(path)
+                check()
             except (ConfigError, OSError) as exc:  # noqa: PERF203  # each file has troubles of its own
                 self._configuration[str(exc)] = None
-            else:
-                readable.append(path)
+            except JuhamError:
+                pass  # the choice has a section of its own
         for problem in self._configuration:
             self._bad(problem)
         for remark in self._remarks:
             self._note(remark)
-        for path in readable:
+        for path in files:
             if not any(str(path) in problem for problem in self._configuration):
                 self._good(str(path))
         if not files:
@@ -140,6 +143,9 @@ class Examination:
         try:
             name = factory.choose(None, self._url_backend)
             info = discovery.find(name)
+        except ConfigError:
+            self._note("cannot be told before the configuration is repaired")
+            return
         except JuhamError as exc:
             self._bad(str(exc))
             return
