@@ -21,7 +21,17 @@ from juham_core.options import Options
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-__all__ = ["BLOCK_VARIABLE", "DROP", "GROUP", "HookError", "HookProblem", "Hooks", "hooks"]
+__all__ = [
+    "BLOCK_VARIABLE",
+    "DROP",
+    "GROUP",
+    "HookError",
+    "HookProblem",
+    "Hooks",
+    "hooks",
+    "register",
+    "unregister",
+]
 
 GROUP: Final = "juham_core.hooks"
 """The entry-point group of hook plugins."""
@@ -306,3 +316,6 @@ def _accept(impl: HookImpl, hook: str, result: object, expected: type[T], presen
 
 hooks: Final = Hooks()
 """The hooks of this process: every client calls these."""
+
+register = hooks.register
+unregister = hooks.unregister
