@@ -38,7 +38,7 @@ def played(make, listener, begin):
         client.listener = listener
         return client, peer
 
-    yield play
+    return play
 
 
 @pytest.mark.parametrize("qos", [0, 1])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import logging
-from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from awscrt import mqtt5
@@ -14,8 +11,6 @@ from juham_awscrt.properties import CONNECT, to_library, will_of
 from juham_core.options import Options
 from juham_core.wire.properties import Properties
 
-log = logging.getLogger("juham.awscrt")
-
 NO_ACK_TIMEOUT: Final = 2**31
 """Seconds: awscrt's own timeout would forget a publish that the broker may still acknowledge."""
 NO_RECONNECT: Final = 2**31
@@ -23,7 +18,7 @@ NO_RECONNECT: Final = 2**31
 
 
 class Events(Protocol):
-    """What the library reports to."""
+    """What the library calls, on its event loop's thread: nothing here may block or raise."""
 
     def on_publish(self, data: Any) -> None: ...
     def on_accepted(self, data: Any) -> None: ...
@@ -32,7 +27,7 @@ class Events(Protocol):
     def on_stopped(self, data: Any) -> None: ...
 
 
-def client_options(events: Events, options: Options) -> Any:
+def client_options(events: Events, options: Options, loop: transport.Loop) -> Any:
     """Everything awscrt needs for one attempt; raises OptionError for TLS files that cannot be used."""
     aliases = options.properties.get("topic_alias_maximum", 0)
     incoming = mqtt5.InboundTopicAliasBehaviorType
@@ -40,7 +35,7 @@ def client_options(events: Events, options: Options) -> Any:
     return mqtt5.ClientOptions(
         host_name=options.host,
         port=options.effective_port,
-        bootstrap=transport.bootstrap(),
+        bootstrap=loop.bootstrap,
         socket_options=transport.socket_options(options),
         tls_ctx=transport.tls_context(options),
         websocket_handshake_transform=transport.handshake(options),
@@ -57,11 +52,11 @@ def client_options(events: Events, options: Options) -> Any:
             inbound_behavior=incoming.ENABLED if aliases else incoming.DISABLED,
             inbound_cache_max_size=aliases,
         ),
-        on_publish_callback_fn=guarded(events.on_publish),
-        on_lifecycle_event_stopped_fn=guarded(events.on_stopped),
-        on_lifecycle_event_connection_success_fn=guarded(events.on_accepted),
-        on_lifecycle_event_connection_failure_fn=guarded(events.on_failure),
-        on_lifecycle_event_disconnection_fn=guarded(events.on_disconnection),
+        on_publish_callback_fn=events.on_publish,
+        on_lifecycle_event_stopped_fn=events.on_stopped,
+        on_lifecycle_event_connection_success_fn=events.on_accepted,
+        on_lifecycle_event_connection_failure_fn=events.on_failure,
+        on_lifecycle_event_disconnection_fn=events.on_disconnection,
         # Else awscrt puts its name and version into the user name, which brokers refuse.
         disable_metrics=True,
     )
@@ -86,15 +81,3 @@ def connect_packet(options: Options) -> Any:
         **to_library(properties, CONNECT, "CONNECT"),
     )
 
-
-def guarded(callback: Callable[[Any], None]) -> Callable[[Any], None]:
-    """The callback, with what it raises logged: awscrt's C code would print it and go on."""
-
-    @functools.wraps(callback)
-    def call(data: Any) -> None:
-        try:
-            callback(data)
-        except Exception:  # there is nobody above who could catch it
-            log.exception("awscrt: %s failed", callback.__name__)
-
-    return call

@@ -1,8 +1,8 @@
-"""One connection of one client: an ``awscrt.mqtt5.Client`` that is started once, and what it reports.
+"""One connection of one client: an ``awscrt.mqtt5.Client`` that is started once, and what it tells.
 
 The library reconnects by itself and JMqtt does so better: hence a client for each attempt, stopped at the
-first failure. Its callbacks come on an event loop's thread that other clients share, which knows nothing of
-Python's threads: nothing there may block, raise, or log without need.
+first failure. Its callbacks (the methods ``on_...``) come on the thread of its event loop; there the state is
+brought up to date, and the rest is left to the :class:`~juham_awscrt.reporter.Reporter`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from awscrt import mqtt5
 
 from juham_awscrt import properties as props
 from juham_awscrt.configuring import client_options
+from juham_awscrt.reporter import Reporter
+from juham_awscrt.transport import Loop
 from juham_awscrt.verdicts import code_of, is_refusal, plain, transport_stood
-from juham_core.errors import ConnectError, ConnectTimeoutError, JuhamError, NotConnectedError, PublishError
+from juham_core.errors import ConnectError, ConnectTimeoutError, NotConnectedError, PublishError
+from juham_core.hooks import hooks
 from juham_core.message import MqttMsg
 from juham_core.options import Options
 from juham_core.wire.packets import Subscription
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("juham.awscrt")
 
 STOP_TIMEOUT: Final = 5.0
-"""Seconds for the library to end a connection; it takes milliseconds unless an event loop is blocked."""
+"""Seconds for the library to end a connection; it takes milliseconds."""
+LOOP_TIMEOUT: Final = 1.0
+"""Seconds for its event loop to end; it takes milliseconds too."""
 QOS: Final = (mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE)
 
 
@@ -44,12 +49,13 @@ class Link:
         self.client: Any = None
         self._backend = backend
         self._options = options
+        self._loop = Loop()
+        self._reporter = Reporter(backend.name)
         self._up = False
         self._ended = False
         self._verdict = threading.Event()
         self._stopped = threading.Event()
         self._error: Exception | None = None
-        self._mourner: threading.Thread | None = None
         self._keys = itertools.count(1)
         self._unacknowledged: dict[int, Any] = {}
         self._unsent = 0
@@ -64,10 +70,10 @@ class Link:
         ``connect_timeout`` seconds; past that a TCP connection stands, or its own timeout had struck.
         """
         try:
-            self.client = mqtt5.Client(client_options(self, self._options))
-            self.client.start()
+            self.client = mqtt5.Client(client_options(self, self._options, self._loop))
         except RuntimeError as exc:
             raise ConnectError(f"awscrt does not take the options: {exc}") from exc
+        self.client.start()
         timeout = self._options.connect_timeout
         where = self._options.describe()
         if not self._verdict.wait(timeout) and not plain(self._options):
@@ -88,9 +94,10 @@ class Link:
             client.stop(mqtt5.DisconnectPacket() if deliberate else None)
             if not self._stopped.wait(STOP_TIMEOUT):
                 log.error("%s: awscrt has not ended its connection in time", self._backend.name)
-        mourner = self._mourner
-        if mourner is not None and mourner is not threading.current_thread():
-            mourner.join(STOP_TIMEOUT)
+            del client
+        self._reporter.close()
+        if not self._loop.close(LOOP_TIMEOUT):
+            log.warning("%s: a thread of awscrt stays while something holds client.native", self._backend.name)
 
     def _finish(self) -> None:
         """Let go out what awscrt would drop: it puts DISCONNECT before all that waits.
@@ -114,14 +121,17 @@ class Link:
             **props.to_library(message.properties, props.PUBLISH, "PUBLISH"),
         )
         if message.qos:
-            return self._hand_over("publish", packet, self._on_published)
+            key = next(self._keys)
+            self._call("publish", packet).add_done_callback(partial(self._on_published, key))
+            return key
         with self._sent:
             self._unsent += 1
         try:
-            return self._hand_over("publish", packet, self._on_sent)
+            self._call("publish", packet).add_done_callback(self._on_sent)
         except BaseException:
             self._one_sent()
             raise
+        return 0
 
     def subscribe(self, subscriptions: list[Subscription]) -> int:
         """Send one SUBSCRIBE."""
@@ -137,55 +147,92 @@ class Link:
                 for one in subscriptions
             ]
         )
-        return self._hand_over("subscribe", packet, partial(self._on_suback, len(subscriptions)))
+        return self._hand_over("subscribe", packet, partial(self._report_suback, len(subscriptions)))
 
     def unsubscribe(self, topic_filters: list[str]) -> int:
         """Send one UNSUBSCRIBE."""
         packet = mqtt5.UnsubscribePacket(topic_filters)
-        return self._hand_over("unsubscribe", packet, self._on_unsuback)
+        return self._hand_over("unsubscribe", packet, self._report_unsuback)
 
     def acknowledge(self, mid: int) -> None:
-        """Send PUBACK, if that can still be."""
+        """Send PUBACK, if that can still be; if not, the broker will send the message again."""
         handle = self._unacknowledged.pop(mid, None)
         client = self.client
-        if handle is None or client is None or not self._up:
-            return  # the broker will send the message again
-        try:
-            client.invoke_publish_acknowledgement(handle)
-        except Exception as exc:  # noqa: BLE001 - whatever awscrt raises: the broker sends it again
-            log.warning("%s: message %d was not acknowledged: %s", self._backend.name, mid, exc)
+        if handle is not None and client is not None and self._up:
+            try:
+                client.invoke_publish_acknowledgement(handle)
+            except RuntimeError as exc:
+                log.warning("%s: message %d was not acknowledged: %s", self._backend.name, mid, exc)
 
-    def _hand_over(self, what: str, packet: Any, done: Callable[[int, Future[Any]], None]) -> int:
-        """Call the client's method; every error of the library that a call can raise is translated here."""
+    def _hand_over(self, what: str, packet: Any, report: Callable[[int, Future[Any]], None]) -> int:
+        """Make a request; its answer will be reported with the key that this returns."""
+        key = next(self._keys)
+        self._call(what, packet).add_done_callback(partial(self._reporter.put, report, key))
+        return key
+
+    def _call(self, what: str, packet: Any) -> Future[Any]:
+        """Call the client's method; whatever error of the library that raises is translated here."""
         client = self.client
         if client is None or not self._up:
             raise NotConnectedError("the connection has ended")
-        key = next(self._keys)
         try:
-            future = getattr(client, what)(packet)
-        except JuhamError:
-            raise
+            answer: Future[Any] = getattr(client, what)(packet)
         except Exception as exc:
             raise PublishError(f"awscrt does not {what}: {exc}") from exc
-        future.add_done_callback(partial(done, key))
-        return key
+        return answer
 
-    # --- what comes back, on an event loop's thread --------------------------------------------------
+    # --- what happens, on the event loop's thread ----------------------------------------------------
+
+    def on_accepted(self, data: Any) -> None:
+        """Take a CONNACK that accepts."""
+        self._up = True
+        self._reporter.put(self._report_accepted, data.connack_packet)
+
+    def on_failure(self, data: Any) -> None:
+        """Take a CONNACK that refuses, or the end of the attempt for another reason."""
+        self._stop_client()
+        connack, error = data.connack_packet, data.exception
+        if connack is not None:
+            self._reporter.put(self._report_refused, connack)
+        elif self._verdict.is_set() or transport_stood(error, self._options):
+            self._reporter.put(self._report_loss, error, None)
+        else:
+            self._error = error
+            self._verdict.set()
+
+    def on_disconnection(self, data: Any) -> None:
+        """Take the end of a connection that stood, for whatever reason."""
+        self._up = False
+        self._stop_client()
+        with self._sent:
+            self._sent.notify_all()
+        self._reporter.put(self._report_loss, data.exception, data.disconnect_packet)
+
+    def on_publish(self, data: Any) -> None:
+        """Take a message, and from awscrt the right to acknowledge it at QoS 1."""
+        mid = 0
+        if data.acquire_publish_acknowledgement_control is not None:
+            mid = next(self._keys)
+            self._unacknowledged[mid] = data.acquire_publish_acknowledgement_control()
+        self._reporter.put(self._report_message, mid, data.publish_packet)
+
+    def on_stopped(self, _data: Any) -> None:
+        """Take note that nothing follows any more."""
+        self._stopped.set()
 
     def _on_published(self, key: int, future: Future[Any]) -> None:
-        error = future.exception()
-        if error is None:
-            puback = future.result().puback
-            self._backend._acknowledged(
-                key, code_of(puback.reason_code), props.from_library(puback, props.ANSWER)
-            )
-        elif is_refusal(error):
-            self._backend._acknowledged(key, IMPLEMENTATION_SPECIFIC, Properties(reason_string=str(error)))
-        # Any other error: the connection ends, and the next one brings the message again.
+        # The way to the next publish in the window: worth sparing a change of threads, where only code of
+        # Juham's own runs.
+        if hooks.published:
+            self._reporter.put(self._report_published, key, future)
+            return
+        try:
+            self._report_published(key, future)
+        except Exception as exc:  # noqa: BLE001 - not for this thread to log
+            self._reporter.put(log.error, "the report of a publish failed: %r", exc)
 
-    def _on_sent(self, _key: int, future: Future[Any]) -> None:
-        error = future.exception()
-        if error is not None and not self._ended:
+    def _on_sent(self, future: Future[Any]) -> None:
+        if future.exception() is not None and not self._ended:
             self._backend._statistics.dropped["not sent"] += 1
         self._one_sent()
 
@@ -195,33 +242,36 @@ class Link:
             if not self._unsent:
                 self._sent.notify_all()
 
-    def _on_suback(self, count: int, key: int, future: Future[Any]) -> None:
-        error = future.exception()
-        if error is None:
-            suback = future.result()
-            codes = [code_of(code) for code in suback.reason_codes]
-            self._backend._suback(key, codes, props.from_library(suback, props.ANSWER))
-        elif is_refusal(error):
-            self._backend._suback(
-                key, [IMPLEMENTATION_SPECIFIC] * count, Properties(reason_string=str(error))
-            )
+    def _stop_client(self) -> None:
+        """Keep awscrt from trying again by itself."""
+        client = self.client
+        if client is not None:
+            client.stop()
 
-    def _on_unsuback(self, key: int, future: Future[Any]) -> None:
-        error = future.exception()
-        if error is None:
-            unsuback = future.result()
-            codes = [code_of(code) for code in unsuback.reason_codes]
-            self._backend._unsuback(key, codes, props.from_library(unsuback, props.ANSWER))
-        elif is_refusal(error):
-            self._backend._unsuback(key, [IMPLEMENTATION_SPECIFIC], Properties(reason_string=str(error)))
+    # --- what JMqtt is told, on the reporter's thread -------------------------------------------------
 
-    def on_publish(self, data: Any) -> None:
-        """Take a message. QoS 1 is acknowledged once it is handled, or when the application says so."""
-        packet = data.publish_packet
-        mid = 0
-        if data.acquire_publish_acknowledgement_control is not None:
-            mid = next(self._keys)
-            self._unacknowledged[mid] = data.acquire_publish_acknowledgement_control()
+    def _report_accepted(self, connack: Any) -> None:
+        found = props.from_library(connack, props.CONNACK)
+        if not self._ended:
+            self._backend._connack(connack.session_present, code_of(connack.reason_code), found)
+        self._verdict.set()
+
+    def _report_refused(self, connack: Any) -> None:
+        found = props.from_library(connack, props.CONNACK)
+        if not self._ended:
+            self._backend._connack(False, code_of(connack.reason_code), found)
+        self._verdict.set()
+
+    def _report_loss(self, error: Exception, packet: Any) -> None:
+        if not self._ended and packet is None:
+            self._backend._lost(error)
+        elif not self._ended:
+            found = props.from_library(packet, props.DISCONNECT)
+            code = UNSPECIFIED_ERROR if packet.reason_code is None else int(packet.reason_code)
+            self._backend._lost(None, code, found, from_server=True)
+        self._verdict.set()
+
+    def _report_message(self, mid: int, packet: Any) -> None:
         if self._ended:
             return
         found = None
@@ -231,67 +281,34 @@ class Link:
             packet.topic, packet.payload, int(packet.qos), packet.retain, mid=mid, properties=found
         )
         if mid and not self._options.manual_ack:
+            # Once it is handled: so the broker's window bounds what waits here.
             self._backend._delivery.after(partial(self.acknowledge, mid))
 
-    def on_accepted(self, data: Any) -> None:
-        """Take a CONNACK that accepts."""
-        if self._ended:
-            return
-        self._up = True
-        connack = data.connack_packet
-        self._backend._connack(
-            connack.session_present, code_of(connack.reason_code), props.from_library(connack, props.CONNACK)
-        )
-        self._verdict.set()
+    def _report_published(self, key: int, future: Future[Any]) -> None:
+        error = future.exception()
+        if error is None:
+            puback = future.result().puback
+            found = props.from_library(puback, props.ANSWER)
+            self._backend._acknowledged(key, code_of(puback.reason_code), found)
+        elif is_refusal(error):
+            self._backend._acknowledged(key, IMPLEMENTATION_SPECIFIC, Properties(reason_string=str(error)))
+        # Any other error: the connection ends, and the next one brings the message again.
 
-    def on_failure(self, data: Any) -> None:
-        """Take a CONNACK that refuses, or the end of the attempt for another reason."""
-        self.client_stop()
-        if self._ended:
-            return
-        connack, error = data.connack_packet, data.exception
-        if connack is not None:
-            found = props.from_library(connack, props.CONNACK)
-            self._backend._connack(False, code_of(connack.reason_code) or UNSPECIFIED_ERROR, found)
-        elif self._verdict.is_set() or transport_stood(error, self._options):
-            self._lose(error)
-        else:
-            self._error = error
-        self._verdict.set()
+    def _report_suback(self, count: int, key: int, future: Future[Any]) -> None:
+        error = future.exception()
+        if error is None:
+            suback = future.result()
+            codes = [code_of(code) for code in suback.reason_codes]
+            self._backend._suback(key, codes, props.from_library(suback, props.ANSWER))
+        elif is_refusal(error):
+            codes = [IMPLEMENTATION_SPECIFIC] * count
+            self._backend._suback(key, codes, Properties(reason_string=str(error)))
 
-    def on_disconnection(self, data: Any) -> None:
-        """Take the end of a connection that stood, for whatever reason."""
-        self._up = False
-        self.client_stop()
-        with self._sent:
-            self._sent.notify_all()
-        if self._ended:
-            return
-        packet = data.disconnect_packet
-        if packet is None:
-            self._lose(data.exception)
-        else:
-            found = props.from_library(packet, props.DISCONNECT)
-            code = UNSPECIFIED_ERROR if packet.reason_code is None else int(packet.reason_code)
-            self._lose(None, code, found, from_server=True)
-
-    def on_stopped(self, _data: Any) -> None:
-        """Take note that nothing follows any more."""
-        self._stopped.set()
-
-    def client_stop(self) -> None:
-        """Keep awscrt from trying again by itself."""
-        client = self.client
-        if client is not None:
-            client.stop()
-
-    def _lose(self, *args: Any, **named: Any) -> None:
-        """Report the loss from a thread of Python's: logging it would leave a dummy thread behind here."""
-        self._mourner = threading.Thread(
-            target=self._backend._lost,
-            args=args,
-            kwargs=named,
-            name=f"juham-{self._backend.name}-awscrt",
-            daemon=True,
-        )
-        self._mourner.start()
+    def _report_unsuback(self, key: int, future: Future[Any]) -> None:
+        error = future.exception()
+        if error is None:
+            unsuback = future.result()
+            codes = [code_of(code) for code in unsuback.reason_codes]
+            self._backend._unsuback(key, codes, props.from_library(unsuback, props.ANSWER))
+        elif is_refusal(error):
+            self._backend._unsuback(key, [IMPLEMENTATION_SPECIFIC], Properties(reason_string=str(error)))

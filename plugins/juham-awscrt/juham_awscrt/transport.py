@@ -1,7 +1,8 @@
-"""What lies under MQTT: the event loops that all clients share, sockets, TLS and the websocket handshake."""
+"""What lies under MQTT: the event loop, sockets, TLS and the websocket handshake."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,14 +12,22 @@ from juham_core.errors import NotSupportedError, OptionError
 from juham_core.options import Options
 
 
-def bootstrap() -> Any:
-    """The library's own process-wide event loops and resolver: a native thread or two, made when first used.
+class Loop:
+    """An event loop of awscrt's: a native thread that Python does not see, and its resolver of host names.
 
-    They outlive every client, as idle threads that Python does not see, and are shared with whatever else in
-    the process uses awscrt. ``release_static_default()`` of ``awscrt.io``'s ClientBootstrap,
-    DefaultHostResolver and EventLoopGroup ends them once no client is left.
+    Each connection has one of its own, so that closing leaves nothing. The loops that awscrt would share by
+    default stay until the process ends.
     """
-    return io.ClientBootstrap.get_or_create_static_default()
+
+    def __init__(self) -> None:
+        group = io.EventLoopGroup(1)
+        self._ended: threading.Event = group.shutdown_event
+        self.bootstrap: Any = io.ClientBootstrap(group, io.DefaultHostResolver(group))
+
+    def close(self, timeout: float) -> bool:
+        """End it once nothing uses it any more; False if that takes longer than ``timeout`` seconds."""
+        self.bootstrap = None
+        return self._ended.wait(timeout)
 
 
 def check_options(options: Options) -> None:
