@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import threading
 
 import pytest
 from awscrt_peer import Listener
 
 import juham_core as juham
-from juham_core.broker import EmbeddedBroker
 
 collect_ignore_glob = [] if importlib.util.find_spec("juham_awscrt") else ["test_*.py"]
-
-
-@pytest.fixture
-def closing():
-    """What the test leaves open is closed in the opposite order: clients before their brokers."""
-    with contextlib.ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def broker(closing):
-    return closing.enter_context(EmbeddedBroker())
-
-
-@pytest.fixture
-def listener(closing):
-    return closing.enter_context(Listener())
 
 
 @pytest.fixture
@@ -39,18 +19,17 @@ def make(closing):
     def new(**options):
         client = juham.create("awscrt")
         client.configure(**{"host": "127.0.0.1", "connect_timeout": 5, "close_timeout": 5, **options})
-        closing.callback(client.disconnect_from_server)
-        return client
+        return closing(client)
 
     return new
 
 
 @pytest.fixture
-def connect(make):
-    """Make clients that are connected and whose handlers run."""
+def connect(make, broker):
+    """Make clients that are connected to the broker and whose handlers run."""
 
-    def new(port, **options):
-        client = make(port=port, **options)
+    def new(**options):
+        client = make(**{**broker.options, **options})
         client.connect_to_server()
         client.wait_until_connected(5)
         client.loop_start()
@@ -60,13 +39,18 @@ def connect(make):
 
 
 @pytest.fixture
-def begin(closing):
-    """Start to connect clients to a broker that the test itself plays."""
+def listener():
+    """A broker that the test itself plays."""
+    with Listener() as listening:
+        yield listening
+
+
+@pytest.fixture
+def begin():
+    """Start to connect: CONNECT is on its way."""
 
     def start(client):
-        thread = threading.Thread(target=client.connect_to_server)
-        closing.callback(thread.join)
-        thread.start()
+        assert client.connect_to_server() == 0
         return client
 
     return start

@@ -30,6 +30,8 @@ class JAwsCrt(JMqtt):
         mqtt_5=True,
         tcp=True,
         tls=True,
+        websockets=True,
+        unix_sockets=True,
         persistent_session=True,
         shared_subscriptions=True,
         manual_ack=True,

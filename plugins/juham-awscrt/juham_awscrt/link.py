@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -19,6 +20,7 @@ from awscrt import mqtt5
 
 from juham_awscrt import properties as props
 from juham_awscrt.configuring import client_options
+from juham_awscrt.descriptors import Search
 from juham_awscrt.reporter import Reporter
 from juham_awscrt.transport import Loop
 from juham_awscrt.verdicts import code_of, is_refusal, plain, transport_stood
@@ -35,10 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("juham.awscrt")
 
-STOP_TIMEOUT: Final = 5.0
-"""Seconds for the library to end a connection; it takes milliseconds."""
-LOOP_TIMEOUT: Final = 1.0
-"""Seconds for its event loop to end; it takes milliseconds too."""
+STOP_TIMEOUT: Final = 2.0
+"""Seconds for the library to end a connection, and its event loop after that; each takes milliseconds."""
 QOS: Final = (mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE)
 
 
@@ -50,6 +50,7 @@ class Link:
         self._backend = backend
         self._options = options
         self._loop = Loop()
+        self._search = Search(options)
         self._reporter = Reporter(backend.name)
         self._up = False
         self._ended = False
@@ -64,23 +65,42 @@ class Link:
     # --- beginning and end --------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Start to connect, and wait for what shows that CONNECT is on its way.
+        """Start to connect, and wait until CONNECT is on its way.
 
-        awscrt does not tell when the transport stands. So this waits for the verdict, at most
-        ``connect_timeout`` seconds; past that a TCP connection stands, or its own timeout had struck.
+        That is so once a plain socket is connected. What TLS and websockets send before it awscrt does not
+        tell: there only the verdict shows it, as it does where the socket cannot be seen.
         """
         try:
             self.client = mqtt5.Client(client_options(self, self._options, self._loop))
         except RuntimeError as exc:
             raise ConnectError(f"awscrt does not take the options: {exc}") from exc
         self.client.start()
-        timeout = self._options.connect_timeout
         where = self._options.describe()
-        if not self._verdict.wait(timeout) and not plain(self._options):
-            raise ConnectTimeoutError(f"no connection to {where} within {timeout} s")
+        if not self._under_way() and not plain(self._options):
+            hint = "; a failed TLS handshake (check ca_certs and the host name) awscrt reports only later"
+            raise ConnectTimeoutError(
+                f"no connection to {where} within {self._options.connect_timeout} s"
+                f"{hint if self._options.tls else ''}"
+            )
         self._verdict.set()
         if self._error is not None:
             raise ConnectError(f"cannot connect to {where}: {self._error}") from self._error
+
+    def _under_way(self) -> bool:
+        """Wait for the verdict or a connected socket; False if that took ``connect_timeout`` seconds.
+
+        Past that, a plain socket that cannot be seen is connected too: or its own timeout had struck.
+        """
+        deadline = time.monotonic() + self._options.connect_timeout
+        pause = 0.001
+        while not self._verdict.wait(pause):
+            if self._search.found() and plain(self._options):
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            pause = min(2 * pause, 0.05)
+        self._search.found()
+        return True
 
     def close(self, deliberate: bool) -> None:
         """End the connection and wait until nothing of it is left."""
@@ -92,12 +112,21 @@ class Link:
         if client is not None:
             # Without a packet to send awscrt just closes the socket.
             client.stop(mqtt5.DisconnectPacket() if deliberate else None)
-            if not self._stopped.wait(STOP_TIMEOUT):
-                log.error("%s: awscrt has not ended its connection in time", self._backend.name)
+            if not deliberate:
+                self._search.cut()
             del client
+            self._await_end()
+        self._search.close()
         self._reporter.close()
-        if not self._loop.close(LOOP_TIMEOUT):
-            log.warning("%s: a thread of awscrt stays while something holds client.native", self._backend.name)
+
+    def _await_end(self) -> None:
+        name = self._backend.name
+        if not self._stopped.wait(STOP_TIMEOUT):
+            # s2n, its TLS, makes whoever failed a handshake wait, and the socket with it.
+            log.warning("%s: awscrt takes up to 30 s to end a connection whose TLS has failed", name)
+            self._loop.release()
+        elif not self._loop.close(STOP_TIMEOUT):
+            log.warning("%s: a thread of awscrt stays while something holds client.native", name)
 
     def _finish(self) -> None:
         """Let go out what awscrt would drop: it puts DISCONNECT before all that waits.

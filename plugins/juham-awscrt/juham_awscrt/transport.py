@@ -26,8 +26,12 @@ class Loop:
 
     def close(self, timeout: float) -> bool:
         """End it once nothing uses it any more; False if that takes longer than ``timeout`` seconds."""
-        self.bootstrap = None
+        self.release()
         return self._ended.wait(timeout)
+
+    def release(self) -> None:
+        """Have it end whenever nothing uses it any more."""
+        self.bootstrap = None
 
 
 def check_options(options: Options) -> None:
