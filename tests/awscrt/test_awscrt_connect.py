@@ -244,7 +244,7 @@ def test_a_takeover_ends_the_older_for_good(make, embedded, topic):
 def test_a_silent_broker_is_found_out_by_the_keepalive(make, listener, begin):
     client = make(port=listener.port, keepalive=1, reconnect_min=60, reconnect_max=60)
     ends = Inbox()
-    client.on_disconnect = lambda c, u, rc: ends(c, u, rc)
+    client.on_disconnect = ends
     client.loop_start()
     begin(client)
     peer = listener.welcome()

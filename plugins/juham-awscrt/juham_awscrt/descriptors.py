@@ -57,12 +57,6 @@ class Search:
                         break
         return self._claim is not None
 
-    def cut(self) -> None:
-        """End the connection under the library, which in the middle of a TLS handshake would wait for more."""
-        if self._claim is not None and self._claim in sockets():
-            with contextlib.suppress(OSError), _borrowed(self._claim) as ours:
-                ours.shutdown(socket.SHUT_RDWR)
-
     def close(self) -> None:
         """Forget the socket, which is the library's to close."""
         with _claims_lock:

@@ -112,8 +112,6 @@ class Link:
         if client is not None:
             # Without a packet to send awscrt just closes the socket.
             client.stop(mqtt5.DisconnectPacket() if deliberate else None)
-            if not deliberate:
-                self._search.cut()
             del client
             self._await_end()
         self._search.close()
@@ -134,7 +132,11 @@ class Link:
         That is QoS 0, and the acknowledgements of messages whose handlers have not run yet.
         """
         bound = self._options.close_timeout / 2
-        self._backend._delivery._dispatcher.drain(bound)
+        delivery = self._backend._delivery
+        if delivery._dispatcher.running and not delivery.inside_handler:
+            handled = threading.Event()
+            self._reporter.put(delivery.after, handled.set)
+            handled.wait(bound)
         with self._sent:
             self._sent.wait_for(lambda: not self._unsent or not self._up, bound)
 
