@@ -10,9 +10,8 @@ from cli_support import Installed, juham, network_backends, row, start
 from juham_core.broker import EmbeddedBroker
 from juham_core.cli import brokers
 
-SHORT = ("--rounds", "5", "--sensors", "2", "--patience", "1")
+SHORT = ("--rounds", "5", "--sensors", "2", "--patience", "20")
 MESSAGES = "30"  # 5 rounds of 2 sensors, 3 messages each
-PATIENT = ("--rounds", "5", "--sensors", "2", "--patience", "20")
 NETWORK = network_backends() or [pytest.param(None, marks=pytest.mark.skip("no plugin here"))]
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 
@@ -43,7 +42,7 @@ def test_plain_output_has_no_escapes_and_fits_the_page(installed):
 def test_a_house_on_every_backend_and_broker(installed, name, broker):
     if broker == "mosquitto" and MOSQUITTO is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("Mosquitto is not installed")
-    done = juham(installed, "demo", *PATIENT, "--backend", name, "--broker", broker)
+    done = juham(installed, "demo", *SHORT, "--backend", name, "--broker", broker)
     assert done.returncode == 0, done
     assert row(done.stdout, name)[-4:-2] == [MESSAGES, "0"]
     assert f" {broker} " in done.stdout
@@ -54,7 +53,7 @@ def test_a_house_on_every_backend_and_broker(installed, name, broker):
 def test_a_broker_that_runs_already_is_left_as_it_was(installed, name):
     with EmbeddedBroker(users={"boiler": "secret-word"}) as broker:
         url = broker.url.replace("mqtt://", f"mqtt+{name}://boiler:secret-word@")
-        done = juham(installed, "demo", *PATIENT, "--url", url)
+        done = juham(installed, "demo", *SHORT, "--url", url)
         assert done.returncode == 0, done
         assert broker.statistics.received > int(MESSAGES)
         assert broker.statistics.retained == 0
@@ -65,7 +64,7 @@ def test_a_broker_that_runs_already_is_left_as_it_was(installed, name):
 
 def test_lost_messages_are_counted_and_make_it_fail(installed):
     installed.add_faulty("lossy", "JLossy")
-    done = juham(installed, "demo", *SHORT, "--patience", "0.3", JUHAM_BACKENDS_ALLOW="lossy,memory")
+    done = juham(installed, "demo", *SHORT, "--patience", "0.5", JUHAM_BACKENDS_ALLOW="lossy,memory")
     assert done.returncode == 1, done
     messages, lost = map(int, row(done.stdout, "lossy")[-4:-2])
     assert 0 < lost < messages

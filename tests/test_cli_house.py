@@ -75,7 +75,7 @@ def test_a_lost_message_is_noticed(faulty):
 
 
 def test_a_forgotten_will_is_noticed(faulty):
-    outcome = faulty("JWilless", patience=0.2)
+    outcome = faulty("JWilless", patience=1)
     assert outcome.problems == [
         "the will of the sensor in the garden never came",
         "a late joiner did not find the retained garden/status",
@@ -83,7 +83,7 @@ def test_a_forgotten_will_is_noticed(faulty):
 
 
 def test_a_forgotten_retain_is_noticed(faulty):
-    outcome = faulty("JUnretained", patience=0.2)
+    outcome = faulty("JUnretained", patience=1)
     assert "a late joiner did not find the retained" in outcome.problems[-1]
     assert "hall/temperature" in outcome.problems[-1]
 
