@@ -61,6 +61,9 @@ class Options:
     bind_address: str = ""
     connect_timeout: float = 10.0
     """For the transport and TLS to stand, and again for CONNACK to come."""
+    ack_timeout: float = 30.0
+    """For the broker to answer a publish, subscribe or unsubscribe; then the connection is given up and made
+    anew, and what is unanswered is sent again. 0: for ever."""
     close_timeout: float = 5.0
     """For what is under way to be finished when the client is closed."""
     tls: bool = False
@@ -192,7 +195,7 @@ def _check(options: Options) -> None:
         raise OptionError(f"the option 'protocol' is 4 (MQTT 3.1.1) or 5, not {options.protocol!r}")
     for name, low, high in _RANGES:
         _check_range(options, name, low, high)
-    for name in ("connect_timeout", "close_timeout", "reconnect_min", "reconnect_max"):
+    for name in ("connect_timeout", "ack_timeout", "close_timeout", "reconnect_min", "reconnect_max"):
         value = getattr(options, name)
         if not isinstance(value, int | float) or not 0 <= value < 1e9:
             raise OptionError(f"the option {name!r} is a number of seconds, not {value!r}")
@@ -200,7 +203,16 @@ def _check(options: Options) -> None:
         raise OptionError("the option 'reconnect_max' is at least 'reconnect_min'")
     for name in ("client_id", "username"):
         _check_text(name, getattr(options, name))
+    _check_password(options.password)
     _check_connect(options)
+
+
+def _check_password(password: Any) -> None:
+    fits = _fits(password) if isinstance(password, str) else password is None or (
+        isinstance(password, bytes) and len(password) <= 0xFFFF
+    )
+    if not fits:
+        raise OptionError("the option 'password' is a str or bytes of at most 65,535 bytes in UTF-8")
 
 
 def _check_connect(options: Options) -> None:
@@ -226,8 +238,15 @@ _RANGES: Final = (
 
 
 def _check_text(name: str, value: Any) -> None:
-    if value is not None and (not isinstance(value, str) or "\0" in value or len(value.encode()) > 0xFFFF):
-        raise OptionError(f"the option {name!r} is a str without NUL of at most 65,535 bytes")
+    if value is not None and (not isinstance(value, str) or "\0" in value or not _fits(value)):
+        raise OptionError(f"the option {name!r} is a str without NUL of at most 65,535 bytes in UTF-8")
+
+
+def _fits(value: str) -> bool:
+    try:
+        return len(value.encode()) <= 0xFFFF
+    except UnicodeEncodeError:  # lone surrogates, which MQTT forbids as UTF-8 does (section 1.5.4)
+        return False
 
 
 def _check_range(options: Options, name: str, low: int, high: int) -> None:
