@@ -7,7 +7,9 @@ from cli_support import Installed
 
 from juham_core import discovery
 from juham_core.cli.house import House
+from juham_core.cli.residents import Home
 from juham_core.cli.tally import percentile
+from juham_core.cli.victim import ProcessVictim
 from juham_core.memory import hub_of
 
 
@@ -99,6 +101,12 @@ def test_the_clock_ends_it_at_the_end_of_a_round():
     assert outcome.ok, outcome
     assert outcome.messages % 9 == 0
     assert outcome.messages > 0
+
+
+def test_a_sensor_that_fails_to_start_says_why():
+    process = ProcessVictim(Home("nobody", "mqtt://localhost", "juham-demo-test", 1.0), "mqtt://localhost")
+    process._process.wait(60)
+    assert 'backend "nobody" is not installed' in process.close()
 
 
 def test_percentiles():
