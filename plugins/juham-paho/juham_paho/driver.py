@@ -59,7 +59,7 @@ class Driver:
         self._backend = backend
         self._client = client
         self._paho = paho
-        self._options = backend.options
+        self._options = Options()
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
         self._closing = False
