@@ -72,4 +72,5 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     errors = importlib.import_module("juham_core.errors")
-    return sorted({*_HOMES, "hooks", "__version__", *(name for name in vars(errors) if name.endswith("Error"))})
+    named = (name for name in vars(errors) if name.endswith("Error"))
+    return sorted({*_HOMES, *named, "hooks", "__version__"})

@@ -170,7 +170,7 @@ def _load(info: BackendInfo) -> type[JMqtt]:
 def _import(entry_point: EntryPoint) -> object:
     from stevedore.driver import DriverManager  # noqa: PLC0415  # listing and choosing do without it
 
-    class OneDriver(DriverManager):  # type: ignore[type-arg, misc, unused-ignore]  # annotated since 5.5
+    class OneDriver(DriverManager):  # type: ignore[type-arg, misc, unused-ignore]  # generic and annotated in newer releases only
         """Sees the entry point that was chosen: neither stevedore's cached ones nor its duplicates."""
 
         def list_entry_points(self) -> list[EntryPoint]:

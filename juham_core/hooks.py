@@ -8,8 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from pluggy import HookImpl, PluginManager, PluginValidationError
 
@@ -19,7 +18,20 @@ from juham_core.hookspecs import DROP, PREFIX, PROJECT
 from juham_core.message import MqttMsg
 from juham_core.options import Options
 
-__all__ = ["BLOCK_VARIABLE", "DROP", "GROUP", "HookError", "HookProblem", "Hooks", "hooks"]
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
+
+__all__ = [
+    "BLOCK_VARIABLE",
+    "DROP",
+    "GROUP",
+    "HookError",
+    "HookProblem",
+    "Hooks",
+    "hooks",
+    "register",
+    "unregister",
+]
 
 GROUP: Final = "juham_core.hooks"
 """The entry-point group of hook plugins."""
@@ -132,9 +144,8 @@ class Hooks:
             if plugin is None:
                 raise _refusal(name, "it is None")
             try:
-                self._manager.register(plugin, name)
-                self._check_all(plugin)
-            except (PluginValidationError, HookError) as exc:
+                self._admit(plugin, name)
+            except HookError as exc:
                 # Some releases of pluggy keep what they have just refused.
                 if self._manager.has_plugin(name):
                     self._manager.unregister(name=name)
@@ -144,7 +155,11 @@ class Hooks:
                 self._report(name, distribution, text)
             return name
 
-    def _check_all(self, plugin: object) -> None:
+    def _admit(self, plugin: object, name: str) -> None:
+        try:
+            self._manager.register(plugin, name)
+        except PluginValidationError as exc:
+            raise HookError(f"{exc}; {hookspecs.__name__} has the arguments of each hook") from exc
         for caller in self._manager.get_hookcallers(plugin) or ():
             for impl in caller.get_hookimpls():
                 if impl.plugin is plugin:
@@ -169,10 +184,8 @@ class Hooks:
         spec = getattr(self._manager.hook, hook).spec
         never = [name for name in impl.kwargnames if name in spec.argnames]
         if never:
-            raise HookError(
-                f"its {hook} has defaults for {', '.join(never)} and would never get more than those; "
-                "leave the defaults out"
-            )
+            text = f"its {hook} has defaults for {', '.join(never)} and would never get more than those"
+            raise HookError(f"{text}; leave the defaults out")
 
     def _overlooked(self, plugin: object) -> Iterable[str]:
         """What pluggy passes over in silence."""
@@ -240,10 +253,12 @@ class Hooks:
             self._report(entry.name, distribution, text, exc_info=True)
 
     def _find(self) -> list[EntryPoint]:
+        from importlib import metadata  # noqa: PLC0415 - the slowest import of all, and only loading needs it
+
         try:
-            return list(entry_points(group=GROUP))
+            return list(metadata.entry_points(group=GROUP))
         except Exception:  # noqa: BLE001 - one distribution with unreadable metadata spoils it for all
-            return [entry for distribution in distributions() for entry in self._entries(distribution)]
+            return [entry for found in metadata.distributions() for entry in self._entries(found)]
 
     def _entries(self, distribution: Distribution) -> list[EntryPoint]:
         try:
@@ -273,7 +288,7 @@ def _refusal(name: str, reason: str) -> HookError:
 def _name(distribution: Distribution | None) -> str:
     try:
         return (distribution and distribution.name) or "?"
-    except Exception:  # noqa: BLE001 - without the metadata it has no name, and each Python says so differently
+    except Exception:  # noqa: BLE001 - without metadata it has no name: None so far, an error in later Pythons
         return "?"
 
 
@@ -301,3 +316,6 @@ def _accept(impl: HookImpl, hook: str, result: object, expected: type[T], presen
 
 hooks: Final = Hooks()
 """The hooks of this process: every client calls these."""
+
+register = hooks.register
+unregister = hooks.unregister

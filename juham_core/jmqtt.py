@@ -10,9 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, ClassVar, TypeVar
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from juham_core.capabilities import Capabilities
 from juham_core.connection import State
@@ -41,7 +39,8 @@ from juham_core.vocabulary import Vocabulary
 from juham_core.wire.packets import MQTT_5, MQTT_311, Subscription
 from juham_core.wire.properties import Properties
 
-SelfT = TypeVar("SelfT", bound="JMqtt")
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class JMqtt(Vocabulary, Backend, Object):
@@ -67,6 +66,7 @@ class JMqtt(Vocabulary, Backend, Object):
     """What the backend can do; each one declares its own."""
     library: ClassVar[str] = ""
     """The distribution of the client library underneath, for people who ask what they run on."""
+    _constants: ClassVar[frozenset[str]] = frozenset({"contract_version", "capabilities", "library"})
     backend: str | None = None
     """Class configuration of JMqtt itself: the backend to use where nothing else names one."""
 
@@ -112,7 +112,7 @@ class JMqtt(Vocabulary, Backend, Object):
     @property
     def client_id(self) -> str:
         """The client identifier of the connection (MQTT 5 section 3.1.3.1)."""
-        return self._options.client_id or ""
+        return self._options.client_id or self._own_id or ""
 
     # --- connecting ---------------------------------------------------------------------------------
 
@@ -141,10 +141,11 @@ class JMqtt(Vocabulary, Backend, Object):
             **({} if clean_start else {"clean_start": False}),
             **({"properties": Properties(properties)} if properties else {}),
         }
-        if changes or self._options.client_id is None:
-            options = self._options.changed(**changes)
-            self.options = options.with_client_id(self.name)
+        if changes:
+            self.options = self._options.changed(**changes)
         self._require(self._options)
+        if self._own_id is None or self._options.client_id is not None:
+            self._own_id = self._options.with_client_id(self.name).client_id
         self._connection.open()
         return 0
 
@@ -186,6 +187,7 @@ class JMqtt(Vocabulary, Backend, Object):
         if not self._connection.begin_close():
             if not self._delivery.inside_handler:
                 self._connection.wait_closed(self._options.close_timeout)
+                self._close_unconnected()
             return
         bound = time.monotonic() + self._options.close_timeout
         was_connected = self.is_connected()
@@ -195,11 +197,7 @@ class JMqtt(Vocabulary, Backend, Object):
             self._outgoing.stop()
         finally:
             self._connection.finish_close()
-        self._ledger.orphan(self._outgoing.collect())
-        failed = self._outgoing.fail_all(lambda receipt: closed_error(f"publish {receipt.mid}"))
-        if failed:
-            self._statistics.dropped["closed"] += failed
-        self._ledger.fail_all(closed_error("a subscription"))
+        self._fail_unfinished()
         if was_connected:
             self._delivery.disconnected(from_server=False, reason_code=0, properties=None)
         self._delivery.close(max(0.5, bound - time.monotonic()))
@@ -334,28 +332,28 @@ class JMqtt(Vocabulary, Backend, Object):
         Raises TopicError, PayloadError, QosError, NotSupportedError (``properties`` without MQTT 5), and
         QueueFullError if ``options.max_queued`` messages wait already.
         """
-        message = MqttMsg(
-            check_topic(topic),
-            encode_payload(msg if payload is None else payload),
-            check_qos(qos),
-            bool(retain),
-            properties=self._publish_properties(properties) if properties else None,
+        message = self._checked(
+            MqttMsg(
+                topic,
+                encode_payload(msg if payload is None else payload),
+                qos,
+                bool(retain),
+                properties=Properties(properties) if properties else None,
+            )
         )
-        if message.qos == 2:
-            self.capabilities.require("qos_2", self.get_class_id())
         receipt = PublishReceipt(next(self._mids), message)
-        self._statistics.published += 1
         if hooks.publishing:
             changed = hooks.replace("publishing", self, message)
             if changed is None:
                 self._statistics.dropped["hook"] += 1
                 receipt._resolve(PublishError("a hook dropped the message"))
                 return receipt
-            receipt._message = message = changed
+            message = receipt._message = self._checked(changed)
         if message.qos == 0:
             self._publish_now(receipt, message)
         else:
             self._outgoing.offer(receipt)
+        self._statistics.published += 1
         return receipt
 
     def subscribe(
@@ -439,12 +437,29 @@ class JMqtt(Vocabulary, Backend, Object):
         self._statistics.dropped["not connected"] += 1
         receipt._resolve(error)
 
-    def _publish_properties(self, properties: Mapping[str, Any]) -> Properties:
-        if self._options.protocol < MQTT_5:
-            raise NotSupportedError("properties need MQTT 5: connect with the option protocol=5")
-        checked = Properties(properties)
-        checked.check_allowed("publish")
-        return checked
+    def _close_unconnected(self) -> None:
+        """Of a client that is not connected, end what waits for a connection, and its loop."""
+        if self._connection.state is State.CLOSED:
+            self._fail_unfinished()
+            self._delivery.close(self._options.close_timeout)
+
+    def _fail_unfinished(self) -> None:
+        self._ledger.orphan(self._outgoing.collect())
+        failed = self._outgoing.fail_all(lambda receipt: closed_error(f"publish {receipt.mid}"))
+        if failed:
+            self._statistics.dropped["closed"] += failed
+        self._ledger.fail_all(closed_error("a subscription"))
+
+    def _checked(self, message: MqttMsg) -> MqttMsg:
+        """Raise unless the message may be sent: it comes from the application, or from a hook."""
+        check_topic(message.topic)
+        if check_qos(message.qos) == 2:
+            self.capabilities.require("qos_2", self.get_class_id())
+        if message.properties:
+            if self._options.protocol < MQTT_5:
+                raise NotSupportedError("properties need MQTT 5: connect with the option protocol=5")
+            message.properties.check_allowed("publish")
+        return message
 
     def _require(self, options: Options) -> None:
         """Raise NotSupportedError unless the backend can do what the options ask for."""
@@ -494,6 +509,12 @@ class JMqtt(Vocabulary, Backend, Object):
         options = state.pop("options", {})
         super().from_dict({**data, "_object": state})
         self.configure(**options)
+
+    def copy(self) -> Any:
+        """A client of the same class, name and options, credentials included; it is not connected."""
+        clone = super().copy()
+        clone.options = self._options
+        return clone
 
     def __repr__(self) -> str:
         return (

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, TypeVar
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from juham_core.errors import (
     JuhamError,
@@ -19,6 +17,9 @@ from juham_core.errors import (
 from juham_core.wire.packets import MAX_PAYLOAD
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 RC_SUCCESS: Final = 0
 RC_NO_CONN: Final = 4

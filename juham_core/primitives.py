@@ -38,6 +38,8 @@ class Backend(ABC):
         """Make the parts that all backends share; no ``__init__``, for a backend may have a second base."""
         self.name = name
         self._options = Options()
+        # Made up when first needed and kept: the next attempt must not look like another client.
+        self._own_id: str | None = None
         self._userdata: Any = None
         self._mids = itertools.count(1)
         self._event_handlers: dict[str, Handler] = {}
@@ -186,6 +188,8 @@ class Backend(ABC):
 
     def _attempt(self) -> None:
         options = self._options
+        if options.client_id is None:
+            options = options.changed(client_id=self._own_id)
         if hooks.connecting:
             options = hooks.change_options(self, options)
         try:

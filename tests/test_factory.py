@@ -17,9 +17,12 @@ import pytest
 import juham_core
 
 BACKEND = """
+from juham_core.capabilities import Capabilities
 from juham_core.jmqtt import JMqtt
 
 class {name}(JMqtt):
+    capabilities = Capabilities(tcp=True, mqtt_311=True)
+
     def _method(self, *args, **kwargs): ...
 
 for method in {name}.__abstractmethods__ - set({missing!r}):
@@ -535,8 +538,15 @@ def test_create(environment):
     result = environment.run(
         """
 client = factory.create()
-named = factory.create("acme", name="boiler")
-result = [type(client).__name__, type(client).backend, named.name]
+named = factory.create("acme", name="boiler", keepalive=30)
+result = {
+    "configured": [type(client).__name__, type(client).backend],
+    "named": [named.name, named.options.keepalive, named.is_connected()],
+    "unknown option": attempt(factory.create, "acme", keepalife=30),
+}
 """
     )
-    assert result == ["JAcme", "loaded", "boiler"]
+    assert result["configured"] == ["JAcme", "loaded"]
+    assert result["named"] == ["boiler", 30, False]
+    assert result["unknown option"]["error"] == "OptionError"
+    assert "keepalife" in result["unknown option"]["text"]
