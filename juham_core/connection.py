@@ -107,8 +107,9 @@ class Connection:
             self._release(False)
             self._set(State.CLOSED)
             raise
-        if self.state is not State.CONNECTED:
-            self._supervise()
+        with self._changed:
+            if self.state is not State.CONNECTED:
+                self._supervise()
 
     def accepted(self) -> bool:
         """Take note of a CONNACK that accepts; False if it comes too late to matter."""
@@ -146,14 +147,14 @@ class Connection:
             self.error.__cause__ = error
             final = code in FINAL or (was is State.CONNECTED and not self._options().reconnect)
             self._set(State.STOPPED if final else State.WAITING)
+            if was is State.CONNECTED:
+                self._supervise()
         if code == reasons.SESSION_TAKEN_OVER:
             log.error(
                 "%s: another client has connected with the same client_id; not reconnecting", self._name
             )
         else:
             log.warning("%s: %s", self._name, self.error)
-        if was is State.CONNECTED:
-            self._supervise()
         return was is State.CONNECTED
 
     def wait(self, timeout: float) -> None:
@@ -185,7 +186,8 @@ class Connection:
     def finish_close(self) -> None:
         """Release the connection; on return no attempt runs and nothing is left of the last one."""
         deliberate = self.state is State.CONNECTED
-        supervisor = self._supervisor
+        with self._changed:  # whoever makes a supervisor has started it when the lock is free
+            supervisor = self._supervisor
         if supervisor is not None and supervisor is not threading.current_thread():
             supervisor.join()  # it is bounded: an attempt by connect_timeout, the rest by _closing
         self._release(deliberate)
