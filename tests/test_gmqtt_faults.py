@@ -84,7 +84,7 @@ def test_connect_carries_what_the_options_say(peer):
         "protocol": 5,
         "session_expiry": 9,
         "clean_start": False,
-        "properties": Properties(receive_maximum=3, user_property=[("a", "b")], request_problem_information=1),
+        "properties": Properties(receive_maximum=3, user_property=[("a", "b"), ("a", "c")]),
     }
     with client(peer.port, **options) as mqtt:
         connect = meet(mqtt, peer)
@@ -274,7 +274,7 @@ def test_no_report_after_close(peer):
     "garbage",
     [
         b"\xff\xff\xff\xff\x7f",
-        b"\x30\x05\x00\x09ab",
+        b"\x30\x04\x00\x09ab",
         b"\x36\x07\x00\x01a\x00\x01xx",
         b"\x00\x00",
         b"\x10\x00",
@@ -355,7 +355,8 @@ def test_repeated_qos_2_is_delivered_once(peer, protocol):
         peer.expect(Pubrec)
         assert peer.expect(Puback).packet_id == 7
         got = take(messages, 3)
-        assert [(m.payload, m.dup, m.mid) for m in got] == [(b"1", False, 7), (b"2", False, 7), (b"3", True, 7)]
+        assert [(m.payload, m.dup) for m in got] == [(b"1", False), (b"2", False), (b"3", True)]
+        assert {m.mid for m in got} == {7}
 
 
 def test_manual_acknowledgement(peer, protocol):
@@ -426,8 +427,7 @@ def test_a_broker_that_does_not_read_fills_a_bounded_buffer(peer):
         meet(mqtt, peer)
         payload = bytes(4_000_000)
         with pytest.raises(QueueFullError):
-            for _ in range(100):
-                mqtt.publish("a", payload)
+            [mqtt.publish("a", payload) for _ in range(100)]
         receipt = mqtt.publish("a", "1", qos=1)  # it has its window
         assert not receipt.done()
     with pytest.raises(NotConnectedError):
@@ -436,14 +436,9 @@ def test_a_broker_that_does_not_read_fills_a_bounded_buffer(peer):
 
 def test_gmqtt_is_not_heard_of_warnings(peer, caplog):
     caplog.set_level(logging.WARNING, "gmqtt")
-    with connected_to(peer) as mqtt:
-        mqtt.publish("a", "b")
+    with client(peer.port) as mqtt:
+        meet(mqtt, peer)
         peer.send_bytes(b"\xff\xff\xff\xff\x7f")
         peer.accept()
     assert not [record for record in caplog.records if record.name.startswith("gmqtt")]
 
-
-def connected_to(peer):
-    mqtt = client(peer.port)
-    meet(mqtt, peer)
-    return mqtt
