@@ -138,10 +138,12 @@ class Peer:
             packet = self._read()
         return packet
 
-    def read_ping(self):
-        packet = self._read()
+    def packets_until_ping(self):
+        packets = []
+        while not isinstance(packet := self._read(), Pingreq):
+            packets.append(packet)
         self.send(Pingresp())
-        return isinstance(packet, Pingreq)
+        return packets
 
     def _read(self):
         while not self._packets:
