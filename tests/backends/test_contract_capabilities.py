@@ -280,10 +280,10 @@ class TestTls:
 
     def test_files_that_cannot_be_used(self, create):
         with pytest.raises(juham.OptionError, match="missing"):
-            create().tls_set("/missing.pem")
-        client = create(host="127.0.0.1", port=1, tls=True, ca_certs="/missing.pem")
-        with pytest.raises(juham.OptionError, match="missing"):
-            client.connect_to_server()
+            create(host="127.0.0.1", port=1, tls=True, ca_certs="/missing.pem").connect_to_server()
+        if type(create()).tls_set is juham.JMqtt.tls_set:  # paho clients raise what paho raises
+            with pytest.raises(juham.OptionError, match="missing"):
+                create().tls_set("/missing.pem")
 
 
 def test_nothing_of_a_client_is_left_in_the_broker(connect, embedded, broker):
