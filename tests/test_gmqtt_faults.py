@@ -4,7 +4,8 @@ import threading
 from queue import SimpleQueue
 
 import pytest
-from gmqtt_support import SECONDS, Peer, client, collect, empty, take, threads
+from gmqtt_support import SECONDS, Peer, collect, empty, take, threads
+from gmqtt_support import client as make_client
 
 from juham_core.errors import (
     ConnectError,
@@ -51,6 +52,11 @@ def protocol(request):
     return request.param
 
 
+def client(port, **options):
+    """A client that does not wait long for what the peer leaves unanswered."""
+    return make_client(port, **({"close_timeout": 0.2} | options))
+
+
 def meet(mqtt, peer, **connack):
     """Connect the client to the peer; return its CONNECT."""
     mqtt.connect_to_server()
@@ -84,7 +90,7 @@ def test_connect_carries_what_the_options_say(peer):
         "protocol": 5,
         "session_expiry": 9,
         "clean_start": False,
-        "properties": Properties(receive_maximum=3, user_property=[("a", "b")], request_problem_information=1),
+        "properties": Properties(receive_maximum=3, user_property=[("a", "b"), ("a", "c")]),
     }
     with client(peer.port, **options) as mqtt:
         connect = meet(mqtt, peer)
@@ -274,7 +280,7 @@ def test_no_report_after_close(peer):
     "garbage",
     [
         b"\xff\xff\xff\xff\x7f",
-        b"\x30\x05\x00\x09ab",
+        b"\x30\x04\x00\x09ab",
         b"\x36\x07\x00\x01a\x00\x01xx",
         b"\x00\x00",
         b"\x10\x00",
@@ -355,7 +361,8 @@ def test_repeated_qos_2_is_delivered_once(peer, protocol):
         peer.expect(Pubrec)
         assert peer.expect(Puback).packet_id == 7
         got = take(messages, 3)
-        assert [(m.payload, m.dup, m.mid) for m in got] == [(b"1", False, 7), (b"2", False, 7), (b"3", True, 7)]
+        assert [(m.payload, m.dup) for m in got] == [(b"1", False), (b"2", False), (b"3", True)]
+        assert {m.mid for m in got} == {7}
 
 
 def test_manual_acknowledgement(peer, protocol):
@@ -410,13 +417,15 @@ def test_slow_handlers_stop_the_reading_and_not_the_pings(peer):
         mqtt.on_disconnect = lambda *_: lost.set()
         meet(mqtt, peer)
         peer.send(*(Publish("a", str(n).encode(), 1, packet_id=n) for n in range(1, 1001)))
-        acknowledged = [peer.expect(Puback).packet_id for _ in range(10)]
-        for _ in range(3):  # pings, over more time than the client grants a silent broker
-            assert peer.read_ping()
-        assert mqtt.statistics.waiting <= 12
-        go.set()
-        acknowledged += [peer.expect(Puback).packet_id for _ in range(990)]
-        assert acknowledged == list(range(1, 1001))
+        acknowledged = []
+        try:
+            for _ in range(3):  # pings, over more time than the client grants a silent broker
+                acknowledged += peer.packets_until_ping()
+            assert len(acknowledged) <= 12
+        finally:
+            go.set()
+        acknowledged += [peer.expect(Puback) for _ in range(1000 - len(acknowledged))]
+        assert acknowledged == [Puback(n) for n in range(1, 1001)]
         assert [int(m.payload) for m in take(got, 1000)] == list(range(1, 1001))
         assert not lost.is_set()
 
@@ -426,8 +435,7 @@ def test_a_broker_that_does_not_read_fills_a_bounded_buffer(peer):
         meet(mqtt, peer)
         payload = bytes(4_000_000)
         with pytest.raises(QueueFullError):
-            for _ in range(100):
-                mqtt.publish("a", payload)
+            [mqtt.publish("a", payload) for _ in range(100)]
         receipt = mqtt.publish("a", "1", qos=1)  # it has its window
         assert not receipt.done()
     with pytest.raises(NotConnectedError):
@@ -436,14 +444,9 @@ def test_a_broker_that_does_not_read_fills_a_bounded_buffer(peer):
 
 def test_gmqtt_is_not_heard_of_warnings(peer, caplog):
     caplog.set_level(logging.WARNING, "gmqtt")
-    with connected_to(peer) as mqtt:
-        mqtt.publish("a", "b")
+    with client(peer.port) as mqtt:
+        meet(mqtt, peer)
         peer.send_bytes(b"\xff\xff\xff\xff\x7f")
         peer.accept()
     assert not [record for record in caplog.records if record.name.startswith("gmqtt")]
 
-
-def connected_to(peer):
-    mqtt = client(peer.port)
-    meet(mqtt, peer)
-    return mqtt
