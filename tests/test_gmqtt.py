@@ -153,6 +153,26 @@ class TestEverywhere:
                 second.publish("a", "b", qos=1).wait(SECONDS)
 
 
+def test_exactly_once_over_many_breaks(embedded):
+    count = 400
+    kept = {"clean_start": False, "protocol": 5}
+    to, fro = connected(embedded.port, "to", **kept), connected(embedded.port, "from", **kept)
+    with to as receiver, fro as sender:
+        messages = collect(receiver)
+        receiver.subscribe("once", qos=2).wait(SECONDS)
+        receipts = []
+        for number in range(count):
+            receipts.append(sender.publish("once", str(number), qos=2))
+            if number % 40 == 20:
+                receipts[-10].wait(SECONDS)
+                embedded.drop_connections()
+        for receipt in receipts:
+            receipt.wait(SECONDS)
+        assert [int(message.payload) for message in take(messages, count)] == list(range(count))
+        assert sender.statistics.reconnects > 3
+    assert empty(messages)
+
+
 def test_what_was_published_last_is_out_before_disconnect(broker):
     with connected(broker.port, "watcher") as watcher:
         messages = collect(watcher)

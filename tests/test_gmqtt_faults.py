@@ -404,30 +404,71 @@ def test_topic_aliases(peer):
         assert peer.expect(Disconnect).reason_code == 0x94
 
 
-def test_slow_handlers_stop_the_reading_and_not_the_pings(peer):
+def test_slow_handlers_make_the_broker_wait_and_stop_no_pings(peer, protocol):
     go, lost = threading.Event(), threading.Event()
+    got = SimpleQueue()
+
+    def slow(client, _userdata, message):
+        if not go.is_set():
+            client.publish("answer", "x", qos=1).wait(SECONDS)
+            go.wait(SECONDS)
+        got.put(message)
+
+    with client(peer.port, max_received=10, keepalive=1, protocol=protocol) as mqtt:
+        mqtt.on_message = slow
+        mqtt.on_disconnect = lambda *_: lost.set()
+        meet(mqtt, peer)
+        peer.send(*(Publish("a", str(n).encode(), 1 + n % 2, packet_id=n) for n in range(1, 101)))
+        peer.send(Publish("a", b"99", 2, dup=True, packet_id=99), Publish("a", b"2", 1, packet_id=102))
+        answers = []
+        try:
+            for _ in range(3):  # pings, over more time than the client grants a silent broker
+                answers += peer.packets_until_ping()
+                for packet in answers:
+                    if isinstance(packet, Publish):
+                        peer.send(Puback(packet.packet_id))
+            early = [packet for packet in answers if not isinstance(packet, Publish)]
+            assert len(early) <= 12
+        finally:
+            go.set()
+        answers = early + [peer.read() for _ in range(101 - len(early))]
+        for qos, kind in ((1, Puback), (2, Pubrec)):
+            # Each once, and in the order of the messages.
+            expected = [n for n in [*range(1, 101), 102] if 1 + n % 2 == qos]
+            assert [packet.packet_id for packet in answers if isinstance(packet, kind)] == expected
+        assert len(take(got, 101)) == 101
+        mqtt.publish("now", "x", qos=0)
+        peer.send(Publish("a", b"3", 1, packet_id=2))
+        assert {type(peer.read()), type(peer.read())} == {Publish, Puback}
+        assert not lost.is_set()
+
+
+def test_late_acknowledgement_of_qos_2_survives_a_break(peer, protocol):
+    go = threading.Event()
     got = SimpleQueue()
 
     def slow(_client, _userdata, message):
         go.wait(SECONDS)
-        got.put(message)
+        got.put(message.payload)
 
-    with client(peer.port, max_received=10, keepalive=1) as mqtt:
+    with client(peer.port, max_received=1, protocol=protocol, **KEPT) as mqtt:
         mqtt.on_message = slow
-        mqtt.on_disconnect = lambda *_: lost.set()
         meet(mqtt, peer)
-        peer.send(*(Publish("a", str(n).encode(), 1, packet_id=n) for n in range(1, 1001)))
-        acknowledged = []
-        try:
-            for _ in range(3):  # pings, over more time than the client grants a silent broker
-                acknowledged += peer.packets_until_ping()
-            assert len(acknowledged) <= 12
-        finally:
-            go.set()
-        acknowledged += [peer.expect(Puback) for _ in range(1000 - len(acknowledged))]
-        assert acknowledged == [Puback(n) for n in range(1, 1001)]
-        assert [int(m.payload) for m in take(got, 1000)] == list(range(1, 1001))
-        assert not lost.is_set()
+        messages = [Publish("a", bytes([n]), 2, packet_id=n) for n in range(1, 6)]
+        peer.send(*messages)
+        first = peer.expect(Pubrec)
+        peer.accept(session_present=True)
+        mqtt.wait_until_connected()
+        for packet in messages:
+            packet.dup = True
+        peer.send(*messages)
+        assert peer.expect(Pubrec) == first
+        go.set()
+        released = {first.packet_id}
+        while len(released) < 5:
+            released.add(peer.expect(Pubrec).packet_id)
+        assert [got.get(timeout=SECONDS) for _ in messages] == [packet.payload for packet in messages]
+    assert empty(got)
 
 
 def test_a_broker_that_does_not_read_fills_a_bounded_buffer(peer):
