@@ -1,5 +1,6 @@
 import gc
 import logging
+import socket
 import threading
 from queue import SimpleQueue
 
@@ -79,6 +80,23 @@ def test_accepted_and_never_answered(peer, protocol):
 def test_tls_handshake_that_never_comes(peer):
     with client(peer.port, tls=True, connect_timeout=0.2) as mqtt, pytest.raises(ConnectTimeoutError):
         mqtt.connect_to_server()
+
+
+def test_a_resolver_that_hangs_does_not_hang_us(monkeypatch):
+    answer = threading.Event()
+    real = socket.getaddrinfo
+
+    def hang(host, *arguments, flags=0, **named):
+        if not flags:
+            answer.wait(SECONDS)
+        return real(host, *arguments, flags=flags, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    with client(1883, host="localhost", connect_timeout=0.1) as mqtt, pytest.raises(ConnectTimeoutError):
+        mqtt.connect_to_server()
+    answer.set()
+    for thread in threads():
+        thread.join(SECONDS)
 
 
 def test_connect_carries_what_the_options_say(peer):
@@ -441,6 +459,29 @@ def test_slow_handlers_make_the_broker_wait_and_stop_no_pings(peer, protocol):
         peer.send(Publish("a", b"3", 1, packet_id=2))
         assert {type(peer.read()), type(peer.read())} == {Publish, Puback}
         assert not lost.is_set()
+
+
+def test_nothing_overtakes_a_late_acknowledgement(peer):
+    entered, go = SimpleQueue(), threading.Semaphore(0)
+
+    def slow(_client, _userdata, message):
+        entered.put(message.mid)
+        go.acquire(timeout=SECONDS)
+
+    with client(peer.port, max_received=2) as mqtt:
+        mqtt.on_message = slow
+        meet(mqtt, peer)
+        peer.send(Publish("a", qos=1, packet_id=1))
+        assert entered.get(timeout=SECONDS) == 1
+        peer.send(*(Publish("a", qos=1, packet_id=n) for n in (2, 3, 4)))
+        assert [peer.expect(Puback).packet_id for _ in range(3)] == [1, 2, 3]
+        go.release(3)
+        assert [entered.get(timeout=SECONDS) for _ in range(3)] == [2, 3, 4]
+        peer.send(Publish("a", qos=1, packet_id=5))  # there is room again, but 4 comes first
+        mqtt.publish("b", "x", qos=1)
+        peer.send(Puback(peer.expect(Publish).packet_id))
+        go.release(2)
+        assert [peer.expect(Puback).packet_id for _ in range(2)] == [4, 5]
 
 
 def test_late_acknowledgement_of_qos_2_survives_a_break(peer, protocol):
