@@ -19,7 +19,18 @@ from juham_core.errors import (
     NotSupportedError,
     OptionError,
 )
-from juham_core.wire import Connack, Connect, Disconnect, Pingreq, Properties, Puback, Publish, Suback, Subscribe, Will
+from juham_core.wire import (
+    Connack,
+    Connect,
+    Disconnect,
+    Pingreq,
+    Properties,
+    Puback,
+    Publish,
+    Suback,
+    Subscribe,
+    Will,
+)
 
 
 @contextlib.contextmanager
@@ -157,8 +168,8 @@ def test_credentials(make):
         good.connect_to_server()
         good.wait_until_connected()
         bad = make(port=broker.port, username="anna", password="wrong")
+        bad.connect_to_server()
         with pytest.raises(AuthError) as caught:
-            bad.connect_to_server()
             bad.wait_until_connected()
         assert caught.value.reason_code == 0x86
         assert not bad.is_connected()

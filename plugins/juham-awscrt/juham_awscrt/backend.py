@@ -19,11 +19,14 @@ from juham_core.wire.properties import Properties
 class JAwsCrt(JMqtt):
     """A client over ``awscrt.mqtt5``, MQTT 5 only (the option ``protocol`` is 5 from the start).
 
-    What the library cannot do, and so neither can this class: QoS 2, an ``ssl_context``, a local address to
-    bind to, AUTH. Nor MQTT 3.1.1: the library's other client reports a CONNACK that refuses as a protocol
-    error without its code, so that bad credentials would look like a passing fault. It shows neither DUP nor the packet identifier of a received message: ``dup``
-    is always False, and ``mid`` a number of this client's own, good for :meth:`ack`. What is in flight when a
-    connection ends is sent again as a new message, without DUP. TCP_NODELAY cannot be set.
+    What the library cannot do, and so neither can this class: QoS 2, an ``ssl_context``, an encrypted key, a
+    local address to bind to, AUTH. Nor MQTT 3.1.1: the library's other client reports a CONNACK that refuses
+    as a protocol error without its code, so that bad credentials would look like a passing fault.
+
+    It shows neither DUP nor the packet identifier of a received message: ``dup`` is always False, and ``mid``
+    a number of this client's own, good for :meth:`ack`. What is in flight when a connection ends is sent
+    again as a new message, without DUP. A failed TLS handshake shows as a ConnectTimeoutError, and its thread
+    and socket stay for up to 30 s: the library's TLS delays both on purpose.
     """
 
     capabilities = Capabilities(
@@ -44,8 +47,7 @@ class JAwsCrt(JMqtt):
 
     def _set_up(self, name: str) -> None:
         super()._set_up(name)
-        # Messages above QoS 0 are acknowledged once handled, so the broker's window bounds what waits; the
-        # event loop that brings them serves other clients too and must never wait.
+        # QoS 1 is acknowledged once handled, so the broker's window bounds what waits.
         self._delivery.blocks = False
         self._link: Link | None = None
         self.options = self.options.changed(protocol=MQTT_5)

@@ -1,8 +1,10 @@
-"""A connection's socket, found among the descriptors of the process: awscrt shows neither it nor when it stands.
+"""A connection's socket, found among the process's descriptors: awscrt shows neither it nor when it stands.
 
 Two things need it: to return from connecting once CONNECT is on its way, before the broker answers; and
 TCP_NODELAY, without which a small packet that follows another waits for the other side's delayed
-acknowledgement, 40 ms on Linux. Where a system lists no descriptors (Windows), both are done without.
+acknowledgement, 40 ms on Linux. Where a system lists no descriptors (Windows), both are done without. Nothing
+else is ever done to a socket here: were it mistaken for another's that leads to the same port, no harm came
+of it.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ import socket
 import stat
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from juham_core.options import Options
 
-FOLDER: Final = next((path for path in ("/proc/self/fd", "/dev/fd") if os.path.isdir(path)), None)
+FOLDER: Final = next((path for path in (Path("/proc/self/fd"), Path("/dev/fd")) if path.is_dir()), None)
 
 # A number, and the inode that tells its present bearer from those before and after.
 Descriptor = tuple[int, int]
@@ -30,11 +33,11 @@ _claims_lock = threading.Lock()
 def sockets() -> set[Descriptor]:
     """All open sockets; none where the system does not tell."""
     found: set[Descriptor] = set()
-    for name in os.listdir(FOLDER) if FOLDER is not None else ():
+    for entry in FOLDER.iterdir() if FOLDER is not None else ():
         with contextlib.suppress(OSError):  # closed meanwhile
-            status = os.fstat(int(name))
+            status = os.fstat(int(entry.name))
             if stat.S_ISSOCK(status.st_mode):
-                found.add((int(name), status.st_ino))
+                found.add((int(entry.name), status.st_ino))
     return found
 
 

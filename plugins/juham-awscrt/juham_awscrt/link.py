@@ -2,7 +2,7 @@
 
 The library reconnects by itself and JMqtt does so better: hence a client for each attempt, stopped at the
 first failure. Its callbacks (the methods ``on_...``) come on the thread of its event loop; there the state is
-brought up to date, and the rest is left to the :class:`~juham_awscrt.reporter.Reporter`.
+brought up to date, and the rest is left to :class:`~juham_awscrt.reports.Reports` on another thread.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from juham_awscrt import properties as props
 from juham_awscrt.configuring import client_options
 from juham_awscrt.descriptors import Search
 from juham_awscrt.reporter import Reporter
+from juham_awscrt.reports import Reports
 from juham_awscrt.transport import Loop
-from juham_awscrt.verdicts import code_of, is_refusal, plain, transport_stood
+from juham_awscrt.verdicts import plain, transport_stood
 from juham_core.errors import ConnectError, ConnectTimeoutError, NotConnectedError, PublishError
 from juham_core.hooks import hooks
 from juham_core.message import MqttMsg
 from juham_core.options import Options
 from juham_core.wire.packets import Subscription
-from juham_core.wire.properties import Properties
-from juham_core.wire.reasons import IMPLEMENTATION_SPECIFIC, UNSPECIFIED_ERROR
 
 if TYPE_CHECKING:
     from juham_awscrt.backend import JAwsCrt
@@ -38,7 +37,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("juham.awscrt")
 
 STOP_TIMEOUT: Final = 2.0
-"""Seconds for the library to end a connection, and its event loop after that; each takes milliseconds."""
+"""Seconds for the library to end a connection, and then its event loop; each takes milliseconds."""
+PUBACK_GRACE: Final = 0.02
+"""Seconds for PUBACKs to go out before DISCONNECT would overtake them: awscrt does not tell when they have."""
 QOS: Final = (mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE)
 
 
@@ -46,19 +47,20 @@ class Link:
     """One attempt to connect, and the connection if it succeeds."""
 
     def __init__(self, backend: JAwsCrt, options: Options) -> None:
+        self.backend = backend
+        self.options = options
         self.client: Any = None
-        self._backend = backend
-        self._options = options
         self._loop = Loop()
         self._search = Search(options)
         self._reporter = Reporter(backend.name)
         self._up = False
-        self._ended = False
+        self._reports = Reports(self)
         self._verdict = threading.Event()
         self._stopped = threading.Event()
         self._error: Exception | None = None
         self._keys = itertools.count(1)
         self._unacknowledged: dict[int, Any] = {}
+        self._last_puback = 0.0
         self._unsent = 0
         self._sent = threading.Condition()
 
@@ -71,16 +73,16 @@ class Link:
         tell: there only the verdict shows it, as it does where the socket cannot be seen.
         """
         try:
-            self.client = mqtt5.Client(client_options(self, self._options, self._loop))
+            self.client = mqtt5.Client(client_options(self, self.options, self._loop))
         except RuntimeError as exc:
             raise ConnectError(f"awscrt does not take the options: {exc}") from exc
         self.client.start()
-        where = self._options.describe()
-        if not self._under_way() and not plain(self._options):
+        where = self.options.describe()
+        if not self._under_way() and not plain(self.options):
             hint = "; a failed TLS handshake (check ca_certs and the host name) awscrt reports only later"
             raise ConnectTimeoutError(
-                f"no connection to {where} within {self._options.connect_timeout} s"
-                f"{hint if self._options.tls else ''}"
+                f"no connection to {where} within {self.options.connect_timeout} s"
+                f"{hint if self.options.tls else ''}"
             )
         self._verdict.set()
         if self._error is not None:
@@ -91,10 +93,10 @@ class Link:
 
         Past that, a plain socket that cannot be seen is connected too: or its own timeout had struck.
         """
-        deadline = time.monotonic() + self._options.connect_timeout
+        deadline = time.monotonic() + self.options.connect_timeout
         pause = 0.001
         while not self._verdict.wait(pause):
-            if self._search.found() and plain(self._options):
+            if self._search.found() and plain(self.options):
                 return True
             if time.monotonic() >= deadline:
                 return False
@@ -107,18 +109,20 @@ class Link:
         if deliberate:
             self._finish()
         self._up = False
-        self._ended = True
+        self._reports.muted = True
         client, self.client = self.client, None
         if client is not None:
             # Without a packet to send awscrt just closes the socket.
             client.stop(mqtt5.DisconnectPacket() if deliberate else None)
             del client
             self._await_end()
+        else:
+            self._loop.close(STOP_TIMEOUT)
         self._search.close()
         self._reporter.close()
 
     def _await_end(self) -> None:
-        name = self._backend.name
+        name = self.backend.name
         if not self._stopped.wait(STOP_TIMEOUT):
             # s2n, its TLS, makes whoever failed a handshake wait, and the socket with it.
             log.warning("%s: awscrt takes up to 30 s to end a connection whose TLS has failed", name)
@@ -131,14 +135,16 @@ class Link:
 
         That is QoS 0, and the acknowledgements of messages whose handlers have not run yet.
         """
-        bound = self._options.close_timeout / 2
-        delivery = self._backend._delivery
+        bound = self.options.close_timeout / 2
+        delivery = self.backend._delivery
         if delivery._dispatcher.running and not delivery.inside_handler:
             handled = threading.Event()
             self._reporter.put(delivery.after, handled.set)
             handled.wait(bound)
         with self._sent:
             self._sent.wait_for(lambda: not self._unsent or not self._up, bound)
+        if time.monotonic() - self._last_puback < PUBACK_GRACE:
+            self._stopped.wait(PUBACK_GRACE)
 
     # --- what goes out ------------------------------------------------------------------------------
 
@@ -178,22 +184,23 @@ class Link:
                 for one in subscriptions
             ]
         )
-        return self._hand_over("subscribe", packet, partial(self._report_suback, len(subscriptions)))
+        return self._hand_over("subscribe", packet, partial(self._reports.subscribed, len(subscriptions)))
 
     def unsubscribe(self, topic_filters: list[str]) -> int:
         """Send one UNSUBSCRIBE."""
         packet = mqtt5.UnsubscribePacket(topic_filters)
-        return self._hand_over("unsubscribe", packet, self._report_unsuback)
+        return self._hand_over("unsubscribe", packet, self._reports.unsubscribed)
 
     def acknowledge(self, mid: int) -> None:
         """Send PUBACK, if that can still be; if not, the broker will send the message again."""
         handle = self._unacknowledged.pop(mid, None)
         client = self.client
         if handle is not None and client is not None and self._up:
+            self._last_puback = time.monotonic()
             try:
                 client.invoke_publish_acknowledgement(handle)
             except RuntimeError as exc:
-                log.warning("%s: message %d was not acknowledged: %s", self._backend.name, mid, exc)
+                log.warning("%s: message %d was not acknowledged: %s", self.backend.name, mid, exc)
 
     def _hand_over(self, what: str, packet: Any, report: Callable[[int, Future[Any]], None]) -> int:
         """Make a request; its answer will be reported with the key that this returns."""
@@ -217,19 +224,20 @@ class Link:
     def on_accepted(self, data: Any) -> None:
         """Take a CONNACK that accepts."""
         self._up = True
-        self._reporter.put(self._report_accepted, data.connack_packet)
+        self._reporter.put(self._reports.accepted, data.connack_packet)
+        self._reporter.put(self._verdict.set)
 
     def on_failure(self, data: Any) -> None:
         """Take a CONNACK that refuses, or the end of the attempt for another reason."""
         self._stop_client()
         connack, error = data.connack_packet, data.exception
         if connack is not None:
-            self._reporter.put(self._report_refused, connack)
-        elif self._verdict.is_set() or transport_stood(error, self._options):
-            self._reporter.put(self._report_loss, error, None)
+            self._reporter.put(self._reports.refused, connack)
+        elif self._verdict.is_set() or transport_stood(error, self.options):
+            self._reporter.put(self._reports.lost, error, None)
         else:
             self._error = error
-            self._verdict.set()
+        self._reporter.put(self._verdict.set)
 
     def on_disconnection(self, data: Any) -> None:
         """Take the end of a connection that stood, for whatever reason."""
@@ -237,7 +245,7 @@ class Link:
         self._stop_client()
         with self._sent:
             self._sent.notify_all()
-        self._reporter.put(self._report_loss, data.exception, data.disconnect_packet)
+        self._reporter.put(self._reports.lost, data.exception, data.disconnect_packet)
 
     def on_publish(self, data: Any) -> None:
         """Take a message, and from awscrt the right to acknowledge it at QoS 1."""
@@ -245,7 +253,7 @@ class Link:
         if data.acquire_publish_acknowledgement_control is not None:
             mid = next(self._keys)
             self._unacknowledged[mid] = data.acquire_publish_acknowledgement_control()
-        self._reporter.put(self._report_message, mid, data.publish_packet)
+        self._reporter.put(self._reports.received, mid, data.publish_packet)
 
     def on_stopped(self, _data: Any) -> None:
         """Take note that nothing follows any more."""
@@ -255,16 +263,16 @@ class Link:
         # The way to the next publish in the window: worth sparing a change of threads, where only code of
         # Juham's own runs.
         if hooks.published:
-            self._reporter.put(self._report_published, key, future)
+            self._reporter.put(self._reports.published, key, future)
             return
         try:
-            self._report_published(key, future)
+            self._reports.published(key, future)
         except Exception as exc:  # noqa: BLE001 - not for this thread to log
             self._reporter.put(log.error, "the report of a publish failed: %r", exc)
 
     def _on_sent(self, future: Future[Any]) -> None:
-        if future.exception() is not None and not self._ended:
-            self._backend._statistics.dropped["not sent"] += 1
+        if future.exception() is not None and not self._reports.muted:
+            self.backend._statistics.dropped["not sent"] += 1
         self._one_sent()
 
     def _one_sent(self) -> None:
@@ -278,68 +286,3 @@ class Link:
         client = self.client
         if client is not None:
             client.stop()
-
-    # --- what JMqtt is told, on the reporter's thread -------------------------------------------------
-
-    def _report_accepted(self, connack: Any) -> None:
-        found = props.from_library(connack, props.CONNACK)
-        if not self._ended:
-            self._backend._connack(connack.session_present, code_of(connack.reason_code), found)
-        self._verdict.set()
-
-    def _report_refused(self, connack: Any) -> None:
-        found = props.from_library(connack, props.CONNACK)
-        if not self._ended:
-            self._backend._connack(False, code_of(connack.reason_code), found)
-        self._verdict.set()
-
-    def _report_loss(self, error: Exception, packet: Any) -> None:
-        if not self._ended and packet is None:
-            self._backend._lost(error)
-        elif not self._ended:
-            found = props.from_library(packet, props.DISCONNECT)
-            code = UNSPECIFIED_ERROR if packet.reason_code is None else int(packet.reason_code)
-            self._backend._lost(None, code, found, from_server=True)
-        self._verdict.set()
-
-    def _report_message(self, mid: int, packet: Any) -> None:
-        if self._ended:
-            return
-        found = None
-        if props.has_any(packet, props.RECEIVED.values()):
-            found = props.from_library(packet, props.RECEIVED)
-        self._backend._received(
-            packet.topic, packet.payload, int(packet.qos), packet.retain, mid=mid, properties=found
-        )
-        if mid and not self._options.manual_ack:
-            # Once it is handled: so the broker's window bounds what waits here.
-            self._backend._delivery.after(partial(self.acknowledge, mid))
-
-    def _report_published(self, key: int, future: Future[Any]) -> None:
-        error = future.exception()
-        if error is None:
-            puback = future.result().puback
-            found = props.from_library(puback, props.ANSWER)
-            self._backend._acknowledged(key, code_of(puback.reason_code), found)
-        elif is_refusal(error):
-            self._backend._acknowledged(key, IMPLEMENTATION_SPECIFIC, Properties(reason_string=str(error)))
-        # Any other error: the connection ends, and the next one brings the message again.
-
-    def _report_suback(self, count: int, key: int, future: Future[Any]) -> None:
-        error = future.exception()
-        if error is None:
-            suback = future.result()
-            codes = [code_of(code) for code in suback.reason_codes]
-            self._backend._suback(key, codes, props.from_library(suback, props.ANSWER))
-        elif is_refusal(error):
-            codes = [IMPLEMENTATION_SPECIFIC] * count
-            self._backend._suback(key, codes, Properties(reason_string=str(error)))
-
-    def _report_unsuback(self, key: int, future: Future[Any]) -> None:
-        error = future.exception()
-        if error is None:
-            unsuback = future.result()
-            codes = [code_of(code) for code in unsuback.reason_codes]
-            self._backend._unsuback(key, codes, props.from_library(unsuback, props.ANSWER))
-        elif is_refusal(error):
-            self._backend._unsuback(key, [IMPLEMENTATION_SPECIFIC], Properties(reason_string=str(error)))
