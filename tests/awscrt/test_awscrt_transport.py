@@ -92,14 +92,18 @@ def test_insecure_tls_takes_any_certificate(make, authority):
         client.disconnect_from_server()
 
 
-def test_mutual_tls(make, authority, ca_file, tmp_path):
+@pytest.mark.parametrize("files", ["one", "two"])
+def test_mutual_tls(make, authority, ca_file, tmp_path, files):
     mine = authority.issue_cert("me@example.org")
     certificate, key = tmp_path / "me.pem", tmp_path / "me.key"
     mine.cert_chain_pems[0].write_to_path(certificate)
     mine.private_key_pem.write_to_path(key)
+    if files == "one":
+        mine.private_key_and_cert_chain_pem.write_to_path(certificate)
+        key = None
     with tls_broker(authority, "localhost", mutual=True) as broker:
         options = {"host": "localhost", "port": broker.port, "tls": True, "ca_certs": ca_file}
-        client = make(**options, certfile=str(certificate), keyfile=str(key))
+        client = make(**options, certfile=str(certificate), keyfile=str(key) if key else None)
         assert connected(client)
         client.disconnect_from_server()
         stranger = make(**options, reconnect=False)

@@ -26,7 +26,6 @@ from juham_awscrt.reports import Reports
 from juham_awscrt.transport import Loop
 from juham_awscrt.verdicts import plain, transport_stood
 from juham_core.errors import ConnectError, ConnectTimeoutError, NotConnectedError, PublishError
-from juham_core.hooks import hooks
 from juham_core.message import MqttMsg
 from juham_core.options import Options
 from juham_core.wire.packets import Subscription
@@ -39,7 +38,7 @@ log = logging.getLogger("juham.awscrt")
 STOP_TIMEOUT: Final = 2.0
 """Seconds for the library to end a connection, and then its event loop; each takes milliseconds."""
 PUBACK_GRACE: Final = 0.02
-"""Seconds for PUBACKs to go out before DISCONNECT would overtake them: awscrt does not tell when they have."""
+"""Seconds for PUBACKs to go out before DISCONNECT overtakes them: awscrt does not tell when they have."""
 QOS: Final = (mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE)
 
 
@@ -79,7 +78,7 @@ class Link:
         self.client.start()
         where = self.options.describe()
         if not self._under_way() and not plain(self.options):
-            hint = "; a failed TLS handshake (check ca_certs and the host name) awscrt reports only later"
+            hint = "; awscrt tells only later that it refuses a certificate: check ca_certs and the host name"
             raise ConnectTimeoutError(
                 f"no connection to {where} within {self.options.connect_timeout} s"
                 f"{hint if self.options.tls else ''}"
@@ -158,9 +157,7 @@ class Link:
             **props.to_library(message.properties, props.PUBLISH, "PUBLISH"),
         )
         if message.qos:
-            key = next(self._keys)
-            self._call("publish", packet).add_done_callback(partial(self._on_published, key))
-            return key
+            return self._hand_over("publish", packet, self._reports.published)
         with self._sent:
             self._unsent += 1
         try:
@@ -258,17 +255,6 @@ class Link:
     def on_stopped(self, _data: Any) -> None:
         """Take note that nothing follows any more."""
         self._stopped.set()
-
-    def _on_published(self, key: int, future: Future[Any]) -> None:
-        # The way to the next publish in the window: worth sparing a change of threads, where only code of
-        # Juham's own runs.
-        if hooks.published:
-            self._reporter.put(self._reports.published, key, future)
-            return
-        try:
-            self._reports.published(key, future)
-        except Exception as exc:  # noqa: BLE001 - not for this thread to log
-            self._reporter.put(log.error, "the report of a publish failed: %r", exc)
 
     def _on_sent(self, future: Future[Any]) -> None:
         if future.exception() is not None and not self._reports.muted:

@@ -1,7 +1,9 @@
 """The thread on which a connection reports to JMqtt what awscrt's event loop has seen, in the same order.
 
 The event loop must not wait for hooks or a lock of the application's, and is none of Python's threads: one
-that logs there, or asks which thread it is on, leaves a dummy thread behind for good.
+that logs there, or asks which thread it is on, leaves a dummy thread behind for good. And a publish made
+there, such as the next one once PUBACK has come, would overtake those of other threads that awscrt has taken
+already.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What awscrt has seen, told to JMqtt in its own words; every method runs on the reporter's thread.
-
-Except :meth:`Reports.published`, which may run on the event loop's: the next publish waits for it.
-"""
+"""What awscrt has seen, told to JMqtt in its own words; every method runs on the reporter's thread."""
 
 from __future__ import annotations
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from awscrt import io
@@ -61,8 +63,9 @@ def tls_context(options: Options) -> Any:
         return None
     try:
         if options.certfile is not None:
-            made = io.TlsContextOptions.create_client_with_mtls_from_path(
-                options.certfile, options.keyfile or options.certfile
+            made = io.TlsContextOptions.create_client_with_mtls(
+                _parts_of(options.certfile, b"CERTIFICATE"),
+                _parts_of(options.keyfile or options.certfile, b"PRIVATE KEY"),
             )
         else:
             made = io.TlsContextOptions()
@@ -73,6 +76,12 @@ def tls_context(options: Options) -> Any:
     except (OSError, RuntimeError) as exc:
         named = ", ".join(str(p) for p in (options.ca_certs, options.certfile, options.keyfile) if p)
         raise OptionError(f"cannot use the TLS files {named}: {exc}") from exc
+
+
+def _parts_of(path: str, kind: bytes) -> bytes:
+    """The parts of a PEM file that are of one kind: a file may hold certificate and key, a buffer not."""
+    begin, end = rb"-----BEGIN [A-Z ]*" + kind + b"-----", rb"-----END [A-Z ]*" + kind + b"-----"
+    return b"\n".join(re.findall(begin + b".*?" + end, Path(path).read_bytes(), re.DOTALL)) + b"\n"
 
 
 def handshake(options: Options) -> Callable[[Any], None] | None:
