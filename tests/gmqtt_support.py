@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -161,6 +162,10 @@ class Peer:
     def cut(self):
         if self._sock is not None:
             self._sock.close()
+
+    def reset(self):
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.close()
 
     def __enter__(self):
         return self

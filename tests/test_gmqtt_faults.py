@@ -286,6 +286,13 @@ def test_no_report_after_close(peer):
         link.send(b"late")
 
 
+def test_a_reset_in_the_middle_of_the_goodbye(peer, monkeypatch):
+    with client(peer.port) as mqtt:
+        meet(mqtt, peer)
+        monkeypatch.setattr(mqtt._link._connection, "send_disconnect", peer.reset)
+    assert not threads()
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
