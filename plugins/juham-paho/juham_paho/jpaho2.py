@@ -17,6 +17,7 @@ from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg, closed_error
 from juham_core.options import Options
 from juham_core.wire.packets import Subscription
+from juham_core.wire.properties import Properties
 from juham_paho import settings, shapes, twofold
 from juham_paho.driver import Driver
 from juham_paho.handover import Handover
@@ -94,7 +95,6 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
     def _become_paho(self) -> None:
         if self._use is not Use.UNDECIDED:
             return
-        self._adopt()
         self._use = Use.PAHO
         self._handover = Handover(self, super())
 
@@ -116,6 +116,7 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
                 "the client is connected through paho's own methods: disconnect() and loop_stop() come first"
             )
         self._adopt()
+        self._reset_sockets()  # paho keeps those that woke its thread
         self._use = Use.JUHAM
         self._callback_api_version = CallbackAPIVersion.VERSION2  # the driver's; see callback_api_version
 
@@ -153,7 +154,7 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
     @property
     def client_id(self) -> str:
         """The client identifier."""
-        return self._client_id.decode() if self._use is Use.PAHO else super().client_id
+        return super().client_id if self._use is Use.JUHAM else self._client_id.decode()
 
     # --- connecting ---------------------------------------------------------------------------------
 
@@ -287,6 +288,14 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
                 handler = self._handover.wrap(event, handler)
         return handler
 
+    def _publish_properties(self, properties: Mapping[str, Any]) -> Properties:
+        self._adopt()  # the protocol may be an argument of the constructor
+        return super()._publish_properties(properties)
+
+    def _require_subscribable(self, subscriptions: list[Subscription]) -> None:
+        self._adopt()
+        super()._require_subscribable(subscriptions)
+
     # --- attributes of paho's -----------------------------------------------------------------------
 
     @property
@@ -339,9 +348,13 @@ for _name in (
     *("subscribe", "unsubscribe", "ack", "is_connected", "disconnect", "loop_start", "loop_stop"),
     *("username_pw_set", "will_set", "will_clear", "tls_set", "tls_set_context", "tls_insecure_set"),
     *("ws_set_options", "manual_ack_set", "reconnect_delay_set"),
-    *("max_inflight_messages_set", "max_queued_messages_set"),
 ):
     setattr(JPaho2, _name, twofold.either(_name))
+for _name, _most in (
+    ("max_inflight_messages_set", settings.MOST_INFLIGHT),
+    ("max_queued_messages_set", settings.MOST_QUEUED),
+):
+    setattr(JPaho2, _name, twofold.bound(_name, _most))
 for _name in ("connect_async", "connect_srv", "reconnect", "loop"):
     setattr(JPaho2, _name, twofold.connecting(_name))
 for _name in ("loop_read", "loop_write", "loop_misc"):
