@@ -14,7 +14,6 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.subscribeoptions import SubscribeOptions
-from scripted import ScriptedPeer
 from waiting import PATIENCE, Inbox, Recorder, eventually
 
 from juham_core.errors import ConnectError, NotSupportedError, OptionError, PublishError, SubscribeError
@@ -182,7 +181,7 @@ def test_with_a_version_a_jmqtts_handlers_have_its_shape(
 ):
     client = closing(JPaho2(callback_api_version=version, protocol=protocol))
     calls = {}
-    for event, shape in shapes.items():
+    for event in shapes:
         # Functions that would take anything, so that their own signature tells nobody anything.
         calls[event] = Recorder()
         setattr(client, event, lambda *args, event=event: calls[event](*args))
@@ -228,8 +227,7 @@ def test_routes_of_a_jmqtt(embedded, topic, closing):
     assert message.payload == b"1"
 
 
-def test_what_was_accepted_before_paho_connects_is_handed_over(closing):
-    peer = ScriptedPeer()
+def test_what_was_accepted_before_paho_connects_is_handed_over(peer, closing):
     client = closing(JPaho2(protocol=paho.MQTTv5))
     client.on_publish, published = recording(NEW["on_publish"])
     first = client.publish("a", "1", qos=1, properties={"content_type": "text/plain"})
@@ -259,7 +257,6 @@ def test_what_was_accepted_before_paho_connects_is_handed_over(closing):
     assert isinstance(inbox.next(), paho.MQTTMessage)
     assert isinstance(client.publish("a"), paho.MQTTMessageInfo)
     client.disconnect_from_server()
-    peer.close()
 
 
 def test_what_is_not_handed_over_in_time_fails():
@@ -292,8 +289,7 @@ def test_settings_count_whichever_way_they_are_made(observer, embedded, topic):
 
 
 @pytest.mark.parametrize("how", ["connect", "connect_to_server"])
-def test_options_set_as_a_jmqtt_reach_the_broker(how):
-    peer = ScriptedPeer()
+def test_options_set_as_a_jmqtt_reach_the_broker(how, peer):
     with JPaho2() as client:
         client.configure(username="ann", password="secret", client_id="me")
         client.will_set("will", "gone", 1, True)
@@ -301,7 +297,6 @@ def test_options_set_as_a_jmqtt_reach_the_broker(how):
         connect = peer.take_up().expect(Connect)
         assert (connect.username, connect.password, connect.client_id) == ("ann", b"secret", "me")
         assert (connect.will.topic, connect.will.payload, connect.will.qos) == ("will", b"gone", 1)
-    peer.close()
 
 
 def test_host_and_port(embedded):

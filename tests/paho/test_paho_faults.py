@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from juham_paho import JPaho, JPaho2
-from scripted import ScriptedPeer
 from waiting import PATIENCE, Inbox, OldShape, ThreeArguments, eventually
 
 from juham_core.errors import AuthError, ConnectError, PublishError
@@ -12,13 +11,6 @@ from juham_core.wire import Connect, Puback, Pubcomp, Publish, Pubrec, Pubrel, S
 
 BOTH = pytest.mark.parametrize("kind", [JPaho, JPaho2])
 PROTOCOLS = pytest.mark.parametrize("protocol", [4, 5])
-
-
-@pytest.fixture
-def peer():
-    listening = ScriptedPeer()
-    yield listening
-    listening.close()
 
 
 @pytest.fixture

@@ -11,13 +11,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from juham_core.connection import State
 from juham_core.defaults import HOST, KEEPALIVE, PORT
-from juham_core.errors import ConnectError, NotSupportedError
+from juham_core.errors import ConnectError, NotSupportedError, OptionError
 from juham_core.handlers import Handler
 from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg, closed_error
 from juham_core.options import Options
 from juham_core.wire.packets import Subscription
-from juham_core.wire.properties import Properties
 from juham_paho import settings, shapes, twofold
 from juham_paho.driver import Driver
 from juham_paho.handover import Handover
@@ -73,6 +72,8 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
         self._driver = Driver(self, self, super())
         self._set_up(name)
         self._userdata = userdata
+        with contextlib.suppress(OptionError):  # what only paho can do: reported if a JMqtt is to do it
+            self._adopt()
 
     def _set_up(self, name: str) -> None:
         JMqtt._set_up(self, name)
@@ -126,10 +127,10 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
             return  # paho has the options of the present attempt, which a hook may have changed
         now = settings.read(self)
         changes = {name: value for name, value in now.items() if value != self._seen[name]}
-        self._seen = now
         if changes:
             self._options = self._options.changed(**changes)
             self._apply_bounds()
+        self._seen = now
 
     @property
     def options(self) -> Options:
@@ -287,14 +288,6 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
             else:
                 handler = self._handover.wrap(event, handler)
         return handler
-
-    def _publish_properties(self, properties: Mapping[str, Any]) -> Properties:
-        self._adopt()  # the protocol may be an argument of the constructor
-        return super()._publish_properties(properties)
-
-    def _require_subscribable(self, subscriptions: list[Subscription]) -> None:
-        self._adopt()
-        super()._require_subscribable(subscriptions)
 
     # --- attributes of paho's -----------------------------------------------------------------------
 
