@@ -280,8 +280,13 @@ class Driver:
     def _on_disconnect(
         self, _client: Client, _userdata: Any, flags: Any, code: ReasonCode, properties: Any
     ) -> None:
-        if self._ending is None:
-            self._ending = (flags.is_disconnect_packet_from_server, code.value, properties)
+        if self._ending is not None:
+            return
+        from_server = flags.is_disconnect_packet_from_server
+        number = code.value
+        if from_server:  # before 2.2.0 paho overlooks a code without properties after it
+            number = (self._client._in_packet["packet"] or b"\0")[0]
+        self._ending = (from_server, number, properties)
 
     def _on_subscribe(
         self, _client: Client, _userdata: Any, mid: int, codes: list[ReasonCode], properties: Any

@@ -169,7 +169,7 @@ def _flow(options: Options) -> Values:
     return {
         "_manual_ack": options.manual_ack,
         "_max_inflight_messages": options.max_inflight,
-        "_max_queued_messages": options.max_queued,
+        "_max_queued_messages": options.max_queued % MOST_QUEUED,
         "_reconnect_on_failure": options.reconnect,
         "_reconnect_min_delay": options.reconnect_min,
         "_reconnect_max_delay": options.reconnect_max,
