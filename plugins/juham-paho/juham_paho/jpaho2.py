@@ -141,7 +141,7 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
     @options.setter
     def options(self, options: Options) -> None:
         self._require(options)
-        if self._use is Use.UNDECIDED:
+        if self._use is not Use.JUHAM and self._connection_closed():
             settings.write_changes(self, self._options, options)
             self._seen = settings.read(self)
         self._options = options
@@ -296,6 +296,9 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
         """The version of MQTT; paho-mqtt 2.0.0 could not say."""
         return self._protocol
 
+    max_inflight_messages = twofold.bounding("max_inflight_messages", "max_inflight", settings.MOST_INFLIGHT)
+    max_queued_messages = twofold.bounding("max_queued_messages", "max_queued", settings.MOST_QUEUED)
+
     # --- saving -------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
@@ -322,6 +325,7 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
 
     def _close(self, deliberate: bool) -> None:
         self._driver.close(deliberate)
+        settings.write_bounds(self, self._options)
         self._seen = settings.read(self)
 
     def _publish(self, message: MqttMsg) -> int:

@@ -127,3 +127,15 @@ def event(name: str) -> property:
             self._event_handlers[name] = handler
 
     return property(get, put, doc=paho.__doc__)
+
+
+def bounding(name: str, option: str, unbounded: int) -> property:
+    """A bound of paho's that JMqtt keeps instead; 0 where there is none."""
+    paho: property = getattr(Client, name)
+
+    def get(self: JPaho2) -> Any:
+        if self._use is Use.JUHAM and not self._connection_closed():
+            return getattr(self.options, option) % unbounded
+        return paho.__get__(self)
+
+    return property(get, paho.fset, doc=paho.__doc__)

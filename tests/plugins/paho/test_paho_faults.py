@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from juham_paho import JPaho, JPaho2
+from scripted import ScriptedPeer
 from waiting import PATIENCE, Inbox, OldShape, ThreeArguments, eventually
 
 from juham_core.errors import AuthError, ConnectError, PublishError
@@ -11,6 +12,14 @@ from juham_core.wire import Connect, Puback, Pubcomp, Publish, Pubrec, Pubrel, S
 
 BOTH = pytest.mark.parametrize("kind", [JPaho, JPaho2])
 PROTOCOLS = pytest.mark.parametrize("protocol", [4, 5])
+
+
+@pytest.fixture
+def peer():
+    """A broker that the test plays itself."""
+    listening = ScriptedPeer()
+    yield listening
+    listening.close()
 
 
 @pytest.fixture
@@ -226,6 +235,17 @@ def test_a_report_that_fails_does_not_end_the_thread(kind, meet, monkeypatch):
     monkeypatch.setattr(client, "_received", fails_once)
     conversation.send(Publish("a", b"lost"), Publish("a", b"kept"))
     assert inbox.texts(1) == ["kept"]
+
+
+@BOTH
+def test_closing_on_pahos_own_thread(kind, meet):
+    """Where a receipt's callback runs: nothing can wait there for the thread to end, but it does end."""
+    client, conversation = meet(kind)
+    client.publish("a", "x", qos=1).add_done_callback(lambda _: client.disconnect_from_server())
+    packet = conversation.expect(Publish)
+    conversation.send(Puback(packet.packet_id))
+    assert conversation.ended()
+    assert eventually(lambda: "closed" in repr(client))
 
 
 @BOTH

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import select
+import ssl
 import threading
 import warnings
 
 import pytest
+import trustme
 from forwarders import Socks5, Websocket
 from juham_paho import JPaho, JPaho2
 from paho.mqtt import client as paho
@@ -14,8 +17,10 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.subscribeoptions import SubscribeOptions
+from scripted import ScriptedPeer
 from waiting import PATIENCE, Inbox, Recorder, eventually
 
+from juham_core.broker import EmbeddedBroker
 from juham_core.errors import ConnectError, NotSupportedError, OptionError, PublishError, SubscribeError
 from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg, PublishReceipt
@@ -23,6 +28,14 @@ from juham_core.wire import Connect, Puback, Publish, Suback, Subscribe
 
 VERSIONS = pytest.mark.parametrize("version", list(CallbackAPIVersion))
 PROTOCOLS = pytest.mark.parametrize("protocol", [paho.MQTTv311, paho.MQTTv5])
+
+
+@pytest.fixture
+def peer():
+    """A broker that the test plays itself."""
+    listening = ScriptedPeer()
+    yield listening
+    listening.close()
 
 
 @pytest.fixture
@@ -387,6 +400,7 @@ def test_copy_keeps_the_version():
     client = JPaho2("boiler", callback_api_version=CallbackAPIVersion.VERSION1, client_id="me")
     clone = client.copy()
     assert clone.callback_api_version is CallbackAPIVersion.VERSION1
+    assert clone._client_id == b"me"
     assert (clone.name, clone.options.client_id) == ("boiler", "me")
     assert JPaho2("other").copy().name == "other"
 
@@ -434,6 +448,43 @@ def test_loop_forever(embedded):
     client.loop_forever()
     assert not client.is_connected()
     client.disconnect_from_server()
+
+
+@pytest.mark.parametrize("managed", [False, True], ids=["paho", "juham"])
+@pytest.mark.parametrize("version", [None, CallbackAPIVersion.VERSION2])
+def test_tls_set(managed, version, tmp_path, embedded):
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    arguments = {} if version is None else {"callback_api_version": version}
+    with EmbeddedBroker(ssl=context) as broker:
+        with JPaho2(**arguments) as client:
+            client.tls_set(str(tmp_path / "ca.pem"))
+            (client.connect_to_server if managed else client.connect)("127.0.0.1", broker.port)
+            client.loop_start()
+            assert eventually(client.is_connected)
+        with JPaho2(**arguments) as client:
+            client.tls_set()
+            with pytest.raises(ConnectError, match=r"(?i)certificate"):
+                client.connect_to_server("127.0.0.1", broker.port)
+    gc.collect()
+
+
+def test_bounds_read_as_they_were_set(embedded):
+    client = JPaho2()
+    assert (client.max_inflight_messages, client.max_queued_messages) == (20, 0)
+    client.max_inflight_messages = 7
+    client.max_queued_messages_set(9)
+    with client:
+        client.connect_to_server("127.0.0.1", embedded.port)
+        client.wait_until_connected(PATIENCE)
+        assert (client.max_inflight_messages, client.max_queued_messages) == (7, 9)
+        assert (client.options.max_inflight, client.options.max_queued) == (7, 9)
+        with pytest.raises(RuntimeError):
+            client.max_inflight_messages = 8
+    client.max_inflight_messages = 8
+    assert client.options.max_inflight == 8
 
 
 def test_bridge_mode(native, mosquitto, topic, closing):
