@@ -133,3 +133,10 @@ def test_what_is_saved_is_what_differs():
     saved = Options(host="b", keepalive=5, tls=True, will=Will("a")).to_dict()
     assert saved == {"host": "b", "keepalive": 5, "tls": True}
     assert Options(**saved) == Options(host="b", keepalive=5, tls=True)
+
+
+def test_properties_may_be_written_as_a_plain_dict_and_are_checked():
+    options = Options(protocol=5, properties={"receive_maximum": 7})
+    assert options.properties.receive_maximum == 7
+    with pytest.raises(InvalidArgumentError, match="no property"):
+        Options(protocol=5, properties={"colour": "red"})
