@@ -1,0 +1,194 @@
+"""Kit: what a case has in its hands, the backend under test on one side and a broker on the other."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from typing import Any
+
+from juham_core.capabilities import Capabilities
+from juham_core.errors import NotSupportedError
+from juham_core.jmqtt import JMqtt
+from juham_core.testing.faults import FaultBroker
+from juham_core.testing.observer import Observer
+from juham_core.testing.place import Place
+from juham_core.testing.waiting import Inbox, Recorder, eventually
+from juham_core.testing.wirelog import PATIENCE
+from juham_core.wire import MQTT_5, MQTT_311
+
+
+class NotApplicableError(Exception):
+    """A case has found that it cannot be tried here, and says why."""
+
+
+class Kit:
+    """One trial of one case: everything made through it is closed when the case ends.
+
+    >>> client = kit.connect()                        # connected, its handlers running
+    >>> observer = kit.observer()                     # the kit's own client, on the same broker
+    >>> inbox = kit.inbox(client, kit.topic)          # subscribed; inbox.next() is the next message
+    >>> kit.broker.on("publish").reset()              # in cases with on=FAULTS
+    """
+
+    patience = PATIENCE
+    """Seconds after which a wait has failed."""
+
+    def __init__(
+        self,
+        make: Callable[[str | None], JMqtt],
+        capabilities: Capabilities,
+        place: Place,
+        *,
+        protocol: int | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.capabilities = capabilities
+        self.place = place
+        self.topic = f"juham/{secrets.token_hex(6)}"
+        """The beginning of this trial's topics, which no other trial uses."""
+        self.protocol = protocol or (MQTT_311 if capabilities.mqtt_311 else MQTT_5)
+        """The version of MQTT that clients speak unless told otherwise."""
+        self._make = make
+        self._options = dict(options or {})
+        self._stack = ExitStack()
+
+    @property
+    def broker(self) -> FaultBroker:
+        """The fault broker, in cases that ask for it with ``on=FAULTS``."""
+        assert self.place.broker is not None, "a case that uses the fault broker says on=FAULTS"
+        return self.place.broker
+
+    @property
+    def records_wire(self) -> bool:
+        """True if this trial runs on the fault broker, for cases that look at the wire where they can."""
+        return self.place.broker is not None
+
+    # --- clients ------------------------------------------------------------------------------------
+
+    def create(self, name: str | None = None, **options: Any) -> JMqtt:
+        """A client that is configured for the broker and not connected. Reconnects come quickly."""
+        client = self._make(name)
+        self._stack.callback(client.disconnect_from_server)
+        client.configure(
+            **{
+                "protocol": self.protocol,
+                "connect_timeout": 5.0,
+                "close_timeout": 2.0,
+                "reconnect_min": 0.05,
+                "reconnect_max": 0.2,
+                **self._options,
+                **self.place.options,
+                **options,
+            }
+        )
+        return client
+
+    def connect(self, client: JMqtt | None = None, /, **options: Any) -> JMqtt:
+        """A client that the broker has accepted, its handlers running."""
+        if client is None:
+            client = self.create(**options)
+        client.connect_to_server()
+        client.wait_until_connected(self.patience)
+        client.loop_start()
+        return client
+
+    def subscribe(self, client: JMqtt, topic: Any, qos: int = 1, **how: Any) -> None:
+        """Subscribe and wait until the broker has granted it."""
+        client.subscribe(topic, qos, **how).wait(self.patience)
+
+    def inbox(self, client: JMqtt, topic: str | None = None, qos: int = 1) -> Inbox:
+        """The client's ``on_message`` from now on; with ``topic`` (a filter), subscribed to it as well."""
+        inbox = Inbox()
+        client.on_message = inbox
+        if topic is not None:
+            self.subscribe(client, topic, qos)
+        return inbox
+
+    def observer(self, *topic_filters: str, qos: int = 2, **settings: Any) -> Observer:
+        """The kit's own client, connected, and subscribed to the filters if there are any."""
+        observer = self._stack.enter_context(self.place.observer(**settings))
+        assert observer.connack.reason_code == 0, f"the broker refuses the observer: {observer.connack}"
+        if topic_filters:
+            codes = observer.subscribe(*topic_filters, qos=qos)
+            assert all(code < 0x80 for code in codes), f"the broker refuses the observer {topic_filters}"
+        return observer
+
+    # --- waiting ------------------------------------------------------------------------------------
+
+    @staticmethod
+    def recorder() -> Recorder:
+        """A handler that keeps what it is called with."""
+        return Recorder()
+
+    def eventually(self, condition: Callable[[], Any], what: str) -> Any:
+        """Wait for what no event announces; AssertionError, naming ``what``, if it does not come true."""
+        return eventually(condition, what, self.patience)
+
+    # --- judging ------------------------------------------------------------------------------------
+
+    @staticmethod
+    @contextmanager
+    def raises(*expected: type[BaseException]) -> Iterator[list[BaseException]]:
+        """Fail unless the block raises one of these; what it raised is in the list that is returned."""
+        caught: list[BaseException] = []
+        try:
+            yield caught
+        except expected as exc:
+            caught.append(exc)
+            return
+        names = " or ".join(each.__name__ for each in expected)
+        raise AssertionError(f"{names} was to be raised, and nothing was")
+
+    @staticmethod
+    def not_applicable(why: str) -> None:
+        """End the case: it cannot be tried here, for this reason."""
+        raise NotApplicableError(why)
+
+    def close(self) -> None:
+        """Close all that was made through the kit, the last first."""
+        self._stack.close()
+
+    def keep(self, close: Callable[[], Any]) -> None:
+        """Have ``close`` called when the case ends."""
+        self._stack.callback(close)
+
+    # --- what is missing ----------------------------------------------------------------------------
+
+    def refuses(self, capability: str) -> None:
+        """Fail unless using a capability that is not declared raises NotSupportedError, at the call."""
+        with self.raises(NotSupportedError):
+            _USES[capability](self)
+
+
+def _publish_qos_2(kit: Kit) -> None:
+    kit.create().publish(kit.topic, b"", qos=2)
+
+
+def _subscribe_shared(kit: Kit) -> None:
+    kit.create().subscribe(f"$share/group/{kit.topic}")
+
+
+def _configure(**options: Any) -> Callable[[Kit], None]:
+    def use(kit: Kit) -> None:
+        kit.create(**options).connect_to_server()
+
+    return use
+
+
+_USES: dict[str, Callable[[Kit], None]] = {
+    "mqtt_311": _configure(protocol=MQTT_311),
+    "mqtt_5": _configure(protocol=MQTT_5),
+    "qos_2": _publish_qos_2,
+    "tcp": _configure(transport="tcp", host="127.0.0.1"),
+    "tls": _configure(tls=True),
+    "websockets": _configure(transport="websockets"),
+    "unix_sockets": _configure(transport="unix", host="/nowhere.sock"),
+    "in_process": _configure(transport="memory"),
+    "bind_address": _configure(bind_address="127.0.0.1"),
+    "persistent_session": _configure(clean_start=False, client_id="kit"),
+    "shared_subscriptions": _subscribe_shared,
+    "manual_ack": _configure(manual_ack=True),
+}
+"""How each capability is used."""
