@@ -17,13 +17,13 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from juham_core.testing.conformance import BackendConformance as BackendConformance
+    from juham_core.testing.conformance import catalogue as catalogue
     from juham_core.testing.definition import ANY as ANY
     from juham_core.testing.definition import FAULTS as FAULTS
     from juham_core.testing.definition import NONE as NONE
     from juham_core.testing.definition import Case as Case
     from juham_core.testing.definition import case as case
-    from juham_core.testing.conformance import BackendConformance as BackendConformance
-    from juham_core.testing.conformance import catalogue as catalogue
     from juham_core.testing.faults import FaultBroker as FaultBroker
     from juham_core.testing.kit import Kit as Kit
     from juham_core.testing.observer import Observer as Observer

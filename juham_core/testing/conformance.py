@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from juham_core.jmqtt import JMqtt
-from juham_core.testing.definition import Case, cases_of
 from juham_core.testing.cases.connect import ConnectCases
 from juham_core.testing.cases.publish import PublishCases
 from juham_core.testing.cases.subscribe import SubscribeCases
+from juham_core.testing.definition import Case, cases_of
 
 
 class BackendConformance(PublishCases, SubscribeCases, ConnectCases):

@@ -1,4 +1,4 @@
-"""What a case is: one rule of the contract, with an identifier that never changes, and where it can be tried."""
+"""What a case is: a rule of the contract, an identifier that never changes, and where it can be tried."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def cases_of(suite: type) -> list[Case]:
     methods: dict[str, Case | None] = {}
     for base in suite.__mro__:
         for name, value in vars(base).items():
-            methods.setdefault(name, case_of(value))  # None: the author has overridden a case with something else
+            methods.setdefault(name, case_of(value))  # None, too: a case that the author has overridden
     cases = [found for found in methods.values() if found is not None]
     identifiers = [found.id for found in cases]
     twice = {each for each in identifiers if identifiers.count(each) > 1}

@@ -117,6 +117,12 @@ class FaultBroker:
         """A rule for packets that the broker is about to send."""
         return self._add(Rule(kind, nth=nth, connection=connection, where=where, sent=True))
 
+    def after_bytes(self, count: int, *, connection: int | None = None) -> Rule:
+        """A rule for the moment when a client has sent this many bytes: in the middle of a packet, say."""
+        return self._add(
+            Rule("bytes", nth=1, connection=connection, where=lambda total: total >= count, sent=False)
+        )
+
     def forgive(self) -> None:
         """Forget every rule: behave from now on."""
         self._rules.clear()
@@ -125,7 +131,12 @@ class FaultBroker:
 
     def send(self, *packets: Anything, connection: int | None = None) -> None:
         """Send packets or raw bytes, past all rules."""
-        self._with_link(connection, lambda link: [link.write(each) for each in packets])
+
+        def write(link: FaultLink) -> None:
+            for each in packets:
+                link.write(each)
+
+        self._with_link(connection, write)
 
     def reset(self, connection: int | None = None) -> None:
         """End a connection with RST."""
@@ -150,7 +161,7 @@ class FaultBroker:
 
     def reset_all(self) -> None:
         """End every connection with RST."""
-        self.call(lambda: [link.reset() for link in list(self._links.values())])
+        self.call(self._reset_links)
 
     # --- the record -----------------------------------------------------------------------------------
 
@@ -213,13 +224,18 @@ class FaultBroker:
     def opened(self, link: FaultLink) -> None:
         """A connection stands."""
         self._links[link.number] = link
+        self._empty.clear()
 
     def gone(self, link: FaultLink) -> None:
         """A connection has ended."""
         self._links.pop(link.number, None)
+        if not self._links:
+            self._empty.set()
         self.settle()
 
-    def rule_for(self, kind: str, packet: Packet | None, connection: int, sent: bool) -> Rule | None:
+    def rule_for(
+        self, kind: str, packet: Packet | int | None, connection: int, sent: bool
+    ) -> Rule | None:
         """Let every rule count the packet; the first that is about it."""
         applying = [rule for rule in list(self._rules) if rule.applies(kind, packet, connection, sent)]
         return applying[0] if applying else None
@@ -269,16 +285,14 @@ class FaultBroker:
     async def _serve(self, started: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
         await self._listen()
         started.set_result(None)
         await self._stopping.wait()
         self._stop_listening()
-        if self._timer is not None:
-            self._timer.cancel()
-        for link in list(self._links.values()):
-            link.reset()
-        while self._links:
-            await asyncio.sleep(0)
+        self._reset_links()
+        await self._empty.wait()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -287,6 +301,10 @@ class FaultBroker:
         self.port = sock.getsockname()[1]
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._new_link, sock=sock, ssl=self._ssl, backlog=512)
+
+    def _reset_links(self) -> None:
+        for link in list(self._links.values()):
+            link.reset()
 
     def _stop_listening(self) -> None:
         if self._server is not None:

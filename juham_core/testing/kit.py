@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from juham_core.capabilities import Capabilities
 from juham_core.errors import NotSupportedError
@@ -101,7 +102,7 @@ class Kit:
     def inbox(self, client: JMqtt, topic: str | None = None, qos: int = 1) -> Inbox:
         """The client's ``on_message`` from now on; with ``topic`` (a filter), subscribed to it as well."""
         inbox = Inbox()
-        client.on_message = inbox
+        client.on_message(inbox)
         if topic is not None:
             self.subscribe(client, topic, qos)
         return inbox
@@ -114,6 +115,24 @@ class Kit:
             codes = observer.subscribe(*topic_filters, qos=qos)
             assert all(code < 0x80 for code in codes), f"the broker refuses the observer {topic_filters}"
         return observer
+
+    # --- more brokers -------------------------------------------------------------------------------
+
+    def start_broker(self, **settings: Any) -> FaultBroker:
+        """Another fault broker, with settings: TLS, users, limits. Clients are given its host and port."""
+        return self._stack.enter_context(FaultBroker(**settings))
+
+    def black_hole(self) -> tuple[str, int]:
+        """Host and port where a connection is neither refused nor made, as behind many a firewall."""
+        if not sys.platform.startswith("linux"):
+            self.not_applicable("only Linux leaves connections to a full backlog unanswered")
+        hole = self._stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            knocking = self._stack.enter_context(socket.socket())
+            knocking.setblocking(False)
+            knocking.connect_ex(hole.getsockname())
+        host, port = hole.getsockname()
+        return host, port
 
     # --- waiting ------------------------------------------------------------------------------------
 
@@ -142,7 +161,7 @@ class Kit:
         raise AssertionError(f"{names} was to be raised, and nothing was")
 
     @staticmethod
-    def not_applicable(why: str) -> None:
+    def not_applicable(why: str) -> NoReturn:
         """End the case: it cannot be tried here, for this reason."""
         raise NotApplicableError(why)
 

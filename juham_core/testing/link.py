@@ -44,17 +44,20 @@ class FaultLink(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._owner.opened(self)
-        self._log("accept", None, sent=False)
+        self._log("accept", transport.get_extra_info("peername"), sent=False)
         self._pass("accept", None, lambda: None, sent=False)
 
     def data_received(self, data: bytes) -> None:
-        if self._silent:
+        if self._is_deaf():
             return
         self.received_bytes += len(data)
+        self._pass("bytes", self.received_bytes, lambda: None, sent=False)
+        if self._is_deaf():
+            return
         self._decoder.feed(data)
         try:
             for packet in self._decoder.packets():
-                if self._ended or self._silent:
+                if self._is_deaf():
                     return
                 self._log(packet.kind, packet, sent=False)
                 self._pass(packet.kind, packet, partial(self._to_broker, packet), sent=False)
@@ -91,7 +94,7 @@ class FaultLink(asyncio.Protocol):
 
     def write(self, what: Anything, /) -> None:
         """Send past all rules."""
-        if self._ended or self._silent or self._transport is None:
+        if self._is_deaf() or self._transport is None:
             return
         self._log(kind_of(what), what, sent=True)
         self._write(what if isinstance(what, bytes) else self._encoded(what))
@@ -123,12 +126,17 @@ class FaultLink(asyncio.Protocol):
         if self._transport is not None:
             self._transport.pause_reading()
 
-    def hold(self) -> Callable[[], None]:
+    def hold(self, seconds: float | None = None, /) -> Callable[[], None]:
         """Keep back what is sent from now on."""
         self._holds += 1
+        if seconds is not None:
+            asyncio.get_running_loop().call_later(seconds, self._let_go)
         return partial(self._owner.call, self._let_go)
 
     # --- inside ---------------------------------------------------------------------------------------
+
+    def _is_deaf(self) -> bool:
+        return self._ended or self._silent
 
     def _let_go(self) -> None:
         self._holds -= 1
@@ -136,7 +144,9 @@ class FaultLink(asyncio.Protocol):
             self._transport.write(b"".join(self._held))
             self._held.clear()
 
-    def _pass(self, kind: str, packet: Packet | None, onwards: Callable[[], None], *, sent: bool) -> None:
+    def _pass(
+        self, kind: str, packet: Packet | int | None, onwards: Callable[[], None], *, sent: bool
+    ) -> None:
         rule = self._owner.rule_for(kind, packet, self.number, sent)
         if rule is None:
             onwards()

@@ -5,6 +5,7 @@ It stands on the codec alone, blocks, has no thread, and answers what the protoc
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import secrets
 import socket
@@ -86,7 +87,9 @@ class Observer:
 
     def subscribe(self, *subscriptions: str | Subscription, qos: int = 2) -> list[int]:
         """Subscribe, wait for SUBACK and return its codes."""
-        wanted = [each if isinstance(each, Subscription) else Subscription(each, qos) for each in subscriptions]
+        wanted = [
+            each if isinstance(each, Subscription) else Subscription(each, qos) for each in subscriptions
+        ]
         packet_id = self._take_id()
         self._write(Subscribe(packet_id, wanted))
         return self._expect(Suback, packet_id=packet_id).reason_codes
@@ -159,10 +162,8 @@ class Observer:
 
     def close(self) -> None:
         """Disconnect properly. May be called twice."""
-        try:
+        with contextlib.suppress(OSError):  # the other side may have been first
             self._write(Disconnect())
-        except OSError:
-            pass  # the other side was first
         self.vanish()
 
     def vanish(self) -> None:

@@ -47,7 +47,7 @@ def pytest_unconfigure() -> None:
         stop_shared()
 
 
-def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> list[pytest.Item] | None:
+def pytest_pycollect_makeitem(collector: Any, name: str) -> list[pytest.Item] | None:
     """Make the items of a conformance class: one for each case in each place."""
     if "juham_core.testing.conformance" not in sys.modules or not isinstance(collector, pytest.Class):
         return None
@@ -137,8 +137,8 @@ class _Reporter:
         if report.when == "call":
             for name, value in report.user_properties:
                 if name == _PROPERTY:
-                    backend, result = value  # type: ignore[misc]  # ours is a pair
-                    self._results.setdefault(str(backend), []).append(result)
+                    found: Any = value  # what _run has put there
+                    self._results.setdefault(found[0], []).append(found[1])
 
     def pytest_sessionfinish(self) -> None:
         """Write the file."""

@@ -116,7 +116,8 @@ class Report:
     def summary(self) -> str:
         """A few lines for people: counts by level, then every failure with the first line of its reason."""
         what = " ".join(filter(None, (self.distribution, self.version)))
-        lines = [f"{self.backend} ({self.class_id}; {what or 'not installed'}; {self.library or 'no'} library)"]
+        library = " ".join(filter(None, (self.library, self.library_version))) or "unknown"
+        lines = [f"{self.backend}: {self.class_id}, {what or 'not installed'}, library {library}"]
         for level in LEVELS:
             found = Counter(result.outcome for result in self.results if result.level == level)
             if found:
@@ -124,7 +125,8 @@ class Report:
         for result in self.results:
             if result.outcome in ("failed", "known_failure"):
                 first = result.reason.strip().partition("\n")[0]
-                lines.append(f"  {result.outcome}: {result.name}: {result.rule.partition(chr(10))[0]}\n      {first}")
+                rule = " ".join(result.rule.split())
+                lines += [f"  {result.outcome}: {result.name}: {rule}", f"      {first}"]
         return "\n".join(lines)
 
 

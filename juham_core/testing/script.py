@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from juham_core.wire import Packet, Publish
+from juham_core.wire import Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel, Suback, Unsuback
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_ANSWERS = (Puback, Pubrec, Pubrel, Pubcomp, Suback, Unsuback)
 Anything = Packet | bytes
 """What a script can send: a packet, or bytes that need not be one."""
 Where = Callable[[Any], bool]
@@ -40,8 +41,8 @@ class Target(Protocol):
     def fall_silent(self) -> None:
         """Read nothing and send nothing from now on, and stay connected."""
 
-    def hold(self) -> Callable[[], None]:
-        """Keep back what is sent from now on; the function returned ends that, from any thread."""
+    def hold(self, seconds: float | None = None, /) -> Callable[[], None]:
+        """Keep back what is sent from now on, for so long or until what it returns is called."""
 
 
 Step = Callable[[Target, Any], Any]
@@ -138,6 +139,16 @@ class Rule:
 
         return self._stop(step) if self.sent else self._then(step)
 
+    def delay(self, seconds: float) -> Self:
+        """Keep back the packet (that is sent) and all that is sent after it, for so long."""
+
+        def step(link: Target, packet: Any) -> None:
+            link.hold(seconds)
+            if self.sent:
+                link.write(packet)
+
+        return self._stop(step) if self.sent else self._then(step)
+
     # --- for the case -------------------------------------------------------------------------------
 
     def release(self) -> None:
@@ -162,7 +173,7 @@ class Rule:
 
     # --- for the broker's thread --------------------------------------------------------------------
 
-    def applies(self, kind: str, packet: Packet | None, connection: int, sent: bool) -> bool:
+    def applies(self, kind: str, packet: Packet | int | None, connection: int, sent: bool) -> bool:
         """Count the packet if it is of this kind; True if the rule is about it."""
         if kind != self.kind or sent != self.sent or not self._steps:
             return False
@@ -171,7 +182,7 @@ class Rule:
         self._seen += 1
         return self._nth in (None, self._seen)
 
-    def apply(self, link: Target, packet: Packet | None, pass_on: Callable[[], None]) -> None:
+    def apply(self, link: Target, packet: Packet | int | None, pass_on: Callable[[], None]) -> None:
         """Let the packet pass if nothing keeps it, and take the steps."""
         if self._passes:
             pass_on()
@@ -191,8 +202,6 @@ class Rule:
 
 def _numbered(what: Anything, answered: Any) -> Anything:
     packet_id = getattr(answered, "packet_id", 0)
-    if isinstance(what, bytes) or getattr(what, "packet_id", 1) or not packet_id:
-        return what
-    if isinstance(what, Publish):
-        return what
-    return replace(what, packet_id=packet_id)  # type: ignore[call-arg]  # those with a packet_id of 0 have one
+    if packet_id and isinstance(what, _ANSWERS) and not what.packet_id:
+        return replace(what, packet_id=packet_id)
+    return what

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,8 +14,8 @@ from juham_core import factory
 from juham_core.capabilities import Capabilities
 from juham_core.errors import BackendError
 from juham_core.jmqtt import JMqtt
-from juham_core.testing.definition import Case, cases_of
 from juham_core.testing.deadline import within
+from juham_core.testing.definition import Case, cases_of
 from juham_core.testing.kit import Kit, NotApplicableError
 from juham_core.testing.leaks import Uncaught, Watch
 from juham_core.testing.place import NOWHERE, Place, choose_places
@@ -174,7 +175,5 @@ def _maker(backend: Backend) -> Callable[[str | None], JMqtt]:
 
 
 def _quietly(close: Callable[[], None]) -> None:
-    try:
+    with contextlib.suppress(Exception):  # another failure is being raised
         close()
-    except Exception:  # noqa: BLE001, S110 - another failure is being raised
-        pass

@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from functools import partial
+from typing import ClassVar
 
 from juham_core.capabilities import Capabilities
 from juham_core.errors import MalformedPacketError, NotConnectedError
@@ -153,12 +154,11 @@ class JToy(JMqtt):
         left = memoryview(encode(packet, self._protocol))
         with self._turn:
             while left:
-                try:
-                    with self._use:
-                        left = left[sock.send(left) :]
-                except BLOCKED:
-                    if not select.select([], [sock], [], STUCK)[1]:
-                        raise TimeoutError("the broker does not read") from None
+                with self._use, contextlib.suppress(*BLOCKED):
+                    left = left[sock.send(left) :]
+                    continue
+                if not select.select([], [sock], [], STUCK)[1]:
+                    raise TimeoutError("the broker does not read")
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -268,8 +268,7 @@ class JToy(JMqtt):
     def _on_disconnect_packet(self, packet):
         self._lost(None, packet.reason_code, packet.properties, from_server=True)
 
-    # The dispatch goes by name, so that a mutant overrides a method.
-    _HANDLERS = {
+    _HANDLERS: ClassVar = {  # each goes by name, so that a mutant can override the method
         packets.Connack: lambda self, packet: self._on_connack(packet),
         packets.Publish: lambda self, packet: self._on_publish_packet(packet),
         packets.Pubrel: lambda self, packet: self._on_pubrel(packet),

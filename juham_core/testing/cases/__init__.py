@@ -1,4 +1,4 @@
-"""The cases of the conformance kit, one module for each subject.
+r"""The cases of the conformance kit, one module for each subject.
 
 How to add a case
 -----------------
@@ -8,11 +8,11 @@ A case is a method of the subject's class::
     class PublishCases:
         @case("publish.payload_bytes")
         def payload_bytes(self, kit: Kit) -> None:
-            \"\"\"A payload that is no UTF-8 arrives whole (MQTT 5 section 3.3.2.3.2).\"\"\"
+            '''A payload that is no UTF-8 arrives whole (MQTT 5 section 3.3.3).'''
             client = kit.connect()
             observer = kit.observer(kit.topic)
-            client.publish(kit.topic, b"\\xff\\xfe", qos=1).wait(kit.patience)
-            assert observer.message().payload == b"\\xff\\xfe"
+            client.publish(kit.topic, b"\xff\xfe", qos=1).wait(kit.patience)
+            assert observer.message().payload == b"\xff\xfe"
 
 *The identifier* is ``subject.name`` and never changes once released: ``known_failures`` and reports hold it.
 The method has the same name. *The docstring* is the rule, not the procedure, in one sentence, with the
