@@ -15,7 +15,7 @@ from juham_core.jmqtt import JMqtt
 from juham_core.testing.faults import FaultBroker
 from juham_core.testing.observer import Observer
 from juham_core.testing.place import Place
-from juham_core.testing.waiting import Inbox, Recorder, eventually
+from juham_core.testing.waiting import FiveArguments, Inbox, Recorder, eventually
 from juham_core.testing.wirelog import PATIENCE
 from juham_core.wire import MQTT_5, MQTT_311
 
@@ -99,10 +99,21 @@ class Kit:
         """Subscribe and wait until the broker has granted it."""
         client.subscribe(topic, qos, **how).wait(self.patience)
 
+    @staticmethod
+    def handle(client: JMqtt, event: str, handler: Callable[..., Any]) -> None:
+        """Set the handler of ``on_connect`` or another event, in the way that works on every backend."""
+        setattr(client, event, handler)
+
+    def verdicts(self, client: JMqtt) -> FiveArguments:
+        """The client's ``on_connect`` from now on: ``(client, userdata, flags, reason_code, properties)``."""
+        verdicts = FiveArguments()
+        self.handle(client, "on_connect", verdicts)
+        return verdicts
+
     def inbox(self, client: JMqtt, topic: str | None = None, qos: int = 1) -> Inbox:
         """The client's ``on_message`` from now on; with ``topic`` (a filter), subscribed to it as well."""
         inbox = Inbox()
-        client.on_message(inbox)
+        self.handle(client, "on_message", inbox)
         if topic is not None:
             self.subscribe(client, topic, qos)
         return inbox

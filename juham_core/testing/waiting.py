@@ -59,6 +59,13 @@ class Inbox(Recorder):
         return [message.payload for message in self.take(count, timeout)]
 
 
+class FiveArguments(Recorder):
+    """A handler of on_connect, on_disconnect, on_publish or on_subscribe in paho's newer shape."""
+
+    def __call__(self, client: Any, userdata: Any, third: Any, fourth: Any, properties: Any) -> None:
+        super().__call__(client, userdata, third, fourth, properties)
+
+
 def eventually(condition: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:
     """Block until the condition is true, for what nothing announces; return its value.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,21 +42,22 @@ class WireLog:
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
+        self._counts: Counter[tuple[str, bool]] = Counter()
         self._changed = threading.Condition()
         self.enabled = True
-        """False keeps nothing, for cases that send more than memory should hold."""
+        """False only counts, for cases that send more than memory should hold."""
 
     def add(self, entry: Entry) -> None:
         """Enter one thing and wake whoever waits for it."""
-        if self.enabled:
-            with self._changed:
-                self._entries.append(entry)
-                self._changed.notify_all()
-
-    def clear(self) -> None:
-        """Forget what has happened so far."""
         with self._changed:
-            self._entries.clear()
+            self._counts[entry.kind, entry.sent] += 1
+            if self.enabled:
+                self._entries.append(entry)
+            self._changed.notify_all()
+
+    def count(self, kind: str, *, sent: bool = False) -> int:
+        """How many of a kind there have been, kept or not; quicker than looking through them."""
+        return self._counts[kind, sent]
 
     def entries(
         self,

@@ -1,8 +1,12 @@
-"""Cases about publishing: what arrives, what a receipt promises, and what is refused at the call."""
+"""Cases about publishing: what arrives, in what order, and what is refused at the call."""
 
 from __future__ import annotations
 
-from juham_core.errors import NotConnectedError, PayloadError, QosError, QueueFullError, TopicError
+import random
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from juham_core.errors import PayloadError, QosError, TopicError
 from juham_core.testing.definition import FAULTS, NONE, case
 from juham_core.testing.kit import Kit
 
@@ -59,6 +63,25 @@ class PublishCases:
         """A float is sent as Python writes it."""
         _arrives(kit, 21.5, b"21.5")
 
+    @case("publish.payload_1_mib")
+    def payload_1_mib(self, kit: Kit) -> None:
+        """A payload of 1 MiB arrives whole, in both directions."""
+        _there_and_back(kit, 1 << 20)
+
+    @case("publish.payload_16_mib", seconds=60)
+    def payload_16_mib(self, kit: Kit) -> None:
+        """A payload of 16 MiB arrives whole, in both directions."""
+        _there_and_back(kit, 16 << 20)
+
+    @case("publish.topic_unicode")
+    def topic_unicode(self, kit: Kit) -> None:
+        """A topic is any text: letters of all alphabets, spaces and empty levels (section 4.7)."""
+        client = kit.connect()
+        observer = kit.observer(f"{kit.topic}/#")
+        for topic in (f"{kit.topic}/küche/温度", f"{kit.topic}/a b//c/", f"{kit.topic}/😀"):
+            client.publish(topic, b"x", qos=1).wait(kit.patience)
+            assert observer.message().topic == topic
+
     @case("publish.payload_wrong_type", on=NONE)
     def payload_wrong_type(self, kit: Kit) -> None:
         """Whatever is neither text, bytes nor a number raises PayloadError at the call."""
@@ -87,46 +110,61 @@ class PublishCases:
             with kit.raises(QosError):
                 client.publish(kit.topic, b"x", qos=qos)  # type: ignore[arg-type]  # that is the point
 
-    # --- receipts -----------------------------------------------------------------------------------
+    # --- many ---------------------------------------------------------------------------------------
 
-    @case("publish.offline_qos_0")
-    def offline_qos_0(self, kit: Kit) -> None:
-        """QoS 0 without a connection fails at once, and is not sent later."""
-        client = kit.create()
-        observer = kit.observer(kit.topic)
-        receipt = client.publish(kit.topic, b"lost", qos=0)
-        assert receipt.done()
-        assert receipt.rc != 0
-        with kit.raises(NotConnectedError):
-            receipt.wait(0)
-        kit.connect(client)
-        client.publish(kit.topic, b"sent", qos=1).wait(kit.patience)
-        assert [message.payload for message in observer.drain()] == [b"sent"]
-
-    @case("publish.receipt_on_puback", on=FAULTS)
-    def receipt_on_puback(self, kit: Kit) -> None:
-        """At QoS 1 the receipt is done on PUBACK and no sooner (MQTT 5 section 4.3.2)."""
-        puback = kit.broker.before("puback").hold()
+    @case("publish.order")
+    def order(self, kit: Kit) -> None:
+        """Messages of one topic and one QoS arrive in the order in which they were published (section 4.6)."""
         client = kit.connect()
-        receipt = client.publish(kit.topic, b"x", qos=1)
-        puback.wait()
-        assert not receipt.done(), "the receipt is done, and there was no PUBACK yet"
-        puback.release()
-        receipt.wait(kit.patience)
+        observer = kit.observer(f"{kit.topic}/#")
+        qoses = (0, 1, 2) if kit.capabilities.qos_2 else (0, 1)
+        for n in range(100):
+            for qos in qoses:
+                last = client.publish(f"{kit.topic}/{qos}", str(n), qos=qos)
+        last.wait(kit.patience)
+        messages = observer.messages(100 * len(qoses))
+        for qos in qoses:
+            came = [int(message.payload) for message in messages if message.topic.endswith(f"/{qos}")]
+            assert came == list(range(100)), f"QoS {qos} out of order"
 
-    @case("publish.queue_full")
-    def queue_full(self, kit: Kit) -> None:
-        """A full queue refuses with QueueFullError, and what it has accepted arrives, in order."""
-        client = kit.create(max_queued=5)
-        observer = kit.observer(kit.topic)
-        receipts = [client.publish(kit.topic, str(n), qos=1) for n in range(5)]
-        with kit.raises(QueueFullError):
-            client.publish(kit.topic, b"one too many", qos=1)
-        kit.connect(client)
-        for receipt in receipts:
-            receipt.wait(kit.patience)
-        assert [message.payload for message in observer.drain()] == [b"%d" % n for n in range(5)]
+    @case("publish.threads")
+    def threads(self, kit: Kit) -> None:
+        """32 threads may publish at once: nothing is lost, doubled or mixed, each thread's order is kept."""
+        client = kit.connect()
+        observer = kit.observer(f"{kit.topic}/#")
 
+        def publish(number: int) -> list[Any]:
+            body = bytes([number]) * 1000
+            topic = f"{kit.topic}/{number}"
+            return [client.publish(topic, b"%d:" % n + body, qos=1) for n in range(20)]
+
+        with ThreadPoolExecutor(32) as pool:
+            for receipts in pool.map(publish, range(32)):
+                for receipt in receipts:
+                    receipt.wait(kit.patience)
+        came: dict[int, list[bytes]] = {number: [] for number in range(32)}
+        for message in observer.messages(32 * 20):
+            came[int(message.topic.rpartition("/")[2])].append(message.payload)
+        for number, payloads in came.items():
+            assert payloads == [b"%d:" % n + bytes([number]) * 1000 for n in range(20)]
+
+    # --- retained -----------------------------------------------------------------------------------
+
+    @case("publish.retained")
+    def retained(self, kit: Kit) -> None:
+        """A message published with retain is kept by the broker, and an empty one clears it (section 3.3.1.3)."""
+        client = kit.connect()
+        client.publish(kit.topic, b"kept", qos=1, retain=True).wait(kit.patience)
+        message = kit.observer(kit.topic).message()
+        assert (message.payload, message.retain) == (b"kept", True)
+        client.publish(kit.topic, b"", qos=1, retain=True).wait(kit.patience)
+        assert kit.observer(kit.topic).drain() == []
+
+    @case("publish.not_retained")
+    def not_retained(self, kit: Kit) -> None:
+        """A message published without retain is not kept."""
+        kit.connect().publish(kit.topic, b"gone", qos=1).wait(kit.patience)
+        assert kit.observer(kit.topic).drain() == []
 
 def _arrives(kit: Kit, payload: object, expected: bytes) -> None:
     client = kit.connect()
@@ -135,3 +173,14 @@ def _arrives(kit: Kit, payload: object, expected: bytes) -> None:
     message = observer.message()
     assert message.payload == expected
     assert (message.topic, message.qos, message.retain, message.dup) == (kit.topic, 1, False, False)
+
+
+def _there_and_back(kit: Kit, size: int) -> None:
+    payload = random.Random(size).randbytes(size)  # noqa: S311 - data that does not compress or repeat
+    client = kit.connect()
+    inbox = kit.inbox(client, f"{kit.topic}/back")
+    observer = kit.observer(f"{kit.topic}/there")
+    client.publish(f"{kit.topic}/there", payload, qos=1).wait(2 * kit.patience)
+    assert observer.message(2 * kit.patience).payload == payload
+    observer.publish(f"{kit.topic}/back", payload)
+    assert inbox.next(2 * kit.patience).payload == payload
