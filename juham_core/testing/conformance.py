@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 
 from juham_core.jmqtt import JMqtt
 from juham_core.testing.cases.connect import ConnectCases
+from juham_core.testing.cases.matching import MatchingCases
 from juham_core.testing.cases.publish import PublishCases
 from juham_core.testing.cases.receipts import ReceiptCases
 from juham_core.testing.cases.subscribe import SubscribeCases
 from juham_core.testing.definition import Case, cases_of
 
 
-class BackendConformance(PublishCases, ReceiptCases, SubscribeCases, ConnectCases):
+class BackendConformance(PublishCases, ReceiptCases, SubscribeCases, MatchingCases, ConnectCases):
     """The contract of :class:`~juham_core.jmqtt.JMqtt`, case by case, for one backend.
 
     >>> class TestMine(BackendConformance):

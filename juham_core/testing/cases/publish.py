@@ -114,7 +114,7 @@ class PublishCases:
 
     @case("publish.order")
     def order(self, kit: Kit) -> None:
-        """Messages of one topic and one QoS arrive in the order in which they were published (section 4.6)."""
+        """Messages of one topic and QoS arrive in the order in which they were published (section 4.6)."""
         client = kit.connect()
         observer = kit.observer(f"{kit.topic}/#")
         qoses = (0, 1, 2) if kit.capabilities.qos_2 else (0, 1)
@@ -152,7 +152,7 @@ class PublishCases:
 
     @case("publish.retained")
     def retained(self, kit: Kit) -> None:
-        """A message published with retain is kept by the broker, and an empty one clears it (section 3.3.1.3)."""
+        """A message published with retain is kept, and an empty one clears it (MQTT 5 section 3.3.1.3)."""
         client = kit.connect()
         client.publish(kit.topic, b"kept", qos=1, retain=True).wait(kit.patience)
         message = kit.observer(kit.topic).message()

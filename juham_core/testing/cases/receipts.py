@@ -40,9 +40,8 @@ class ReceiptCases:
         """A receipt reads as (rc, mid), rc is 0 for what was accepted, and no two have one mid."""
         client = kit.connect()
         receipts = [client.publish(kit.topic, b"x", qos=qos) for qos in (1, 1, 0, 1)]
-        assert [tuple(receipt)[0] for receipt in receipts] == [0] * 4
+        assert [tuple(receipt) for receipt in receipts] == [(0, receipt.mid) for receipt in receipts]
         assert len({receipt.mid for receipt in receipts}) == 4
-        assert [tuple(receipt)[1] for receipt in receipts] == [receipt.mid for receipt in receipts]
 
     @case("publish.receipt_timeout", on=FAULTS)
     def receipt_timeout(self, kit: Kit) -> None:
@@ -197,7 +196,8 @@ class ReceiptCases:
             done += len(packets)
             kit.broker.send(*[Puback(packet.packet_id) for packet in packets])
             in_use.clear()
-            kit.broker.wait_until(lambda: done >= count or kit.broker.wire.count("publish") > done + 1, 30)
+            if done < count:
+                kit.broker.wait_until(lambda seen=done: kit.broker.wire.count("publish") > seen + 1, 30)
         for receipt in receipts:
             receipt.wait(30)
 
