@@ -27,8 +27,10 @@ class BackendConformance(PublishCases, ReceiptCases, SubscribeCases, MatchingCas
     backend: ClassVar[str | type[JMqtt]]
     """The name of the backend, by which it is found through its entry point like any other."""
     known_failures: ClassVar[Mapping[str, str]] = {}
-    """Cases (``"connect.refused_port"``, or ``"connect.refused_port[faults]"`` for one place) that are known
-    to fail, and why. One that passes nevertheless is a failure."""
+    """Cases that are known to fail, and why; one that passes nevertheless is a failure.
+
+    ``"publish.payload_bytes"``, or ``"publish.payload_bytes[mosquitto]"`` for one place.
+    """
     options: ClassVar[Mapping[str, Any]] = {}
     """Options with which every client is configured, for a library that needs one."""
 
