@@ -16,9 +16,9 @@ from juham_core.errors import NotSupportedError
 from juham_core.jmqtt import JMqtt
 from juham_core.testing.faults import FaultBroker
 from juham_core.testing.observer import Observer
+from juham_core.testing.patience import patience
 from juham_core.testing.place import Place
 from juham_core.testing.waiting import FiveArguments, Inbox, Recorder, eventually
-from juham_core.testing.wirelog import PATIENCE
 from juham_core.wire import MQTT_5, MQTT_311
 
 
@@ -34,9 +34,6 @@ class Kit:
     >>> inbox = kit.inbox(client, kit.topic)          # subscribed; inbox.next() is the next message
     >>> kit.broker.on("publish").reset()              # in cases with on=FAULTS
     """
-
-    patience = PATIENCE
-    """Seconds after which a wait has failed."""
 
     def __init__(
         self,
@@ -58,6 +55,11 @@ class Kit:
         self._backend_name = backend_name
         self._options = dict(options or {})
         self._stack = ExitStack()
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a wait has failed."""
+        return patience()
 
     @property
     def backend_name(self) -> str:

@@ -176,7 +176,7 @@ def test_half_open_reads_and_sends_nothing_and_stays(faulty, observe):
     assert len(faulty.packets("pingreq")) == 1
     assert faulty.connections == 2
     observer.vanish()
-    assert faulty.wait_for("lost", connection=1) == "closed by the client"
+    faulty.wait_for("lost", connection=1)
 
 
 def test_frozen_does_not_even_read(faulty, observe):
@@ -188,6 +188,7 @@ def test_frozen_does_not_even_read(faulty, observe):
     with pytest.raises(TimeoutError):
         observer._socket.sendall(b"\0" * 50_000_000)
     assert faulty.connections == 0
+    observer.vanish()
 
 
 def test_suback_codes(faulty, observe):

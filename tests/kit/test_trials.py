@@ -14,6 +14,7 @@ from juham_core.memory import JMemory
 from juham_core.testing import ANY, FAULTS, NONE, BackendConformance, Kit, case, catalogue, run
 from juham_core.testing.definition import cases_of
 from juham_core.testing.leaks import Watch
+from juham_core.testing.patience import less_patience
 from juham_core.testing.place import Place
 from juham_core.testing.running import run_case, suite_of
 from juham_core.testing.trial import trials_of
@@ -281,7 +282,8 @@ def test_run_with_a_failure():
         def _publish(self, message):
             return 0
 
-    report = run(JMute, select=lambda name: name == "publish.receipt_qos_0")
+    with less_patience(0.2):
+        report = run(JMute, select=lambda name: name == "publish.receipt_qos_0")
     assert not report.passed
     assert {result.id for result in report.failures} == {"publish.receipt_qos_0"}
     assert "failed: publish.receipt_qos_0[fault_broker]: At QoS 0" in report.summary()
