@@ -11,10 +11,13 @@ from juham_core.testing.cases.matching import MatchingCases
 from juham_core.testing.cases.publish import PublishCases
 from juham_core.testing.cases.receipts import ReceiptCases
 from juham_core.testing.cases.subscribe import SubscribeCases
+from juham_core.testing.cases.transports import TransportCases
 from juham_core.testing.definition import Case, cases_of
 
 
-class BackendConformance(PublishCases, ReceiptCases, SubscribeCases, MatchingCases, ConnectCases):
+class BackendConformance(
+    PublishCases, ReceiptCases, SubscribeCases, MatchingCases, ConnectCases, TransportCases
+):
     """The contract of :class:`~juham_core.jmqtt.JMqtt`, case by case, for one backend.
 
     >>> class TestMine(BackendConformance):

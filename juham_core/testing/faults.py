@@ -215,7 +215,9 @@ class FaultBroker:
         entry: Entry = self.wire.wait_until(found, timeout, which)[0]
         return entry.packet
 
-    def wait_for_count(self, kind: str, count: int, *, sent: bool = False, timeout: float | None = None) -> None:
+    def wait_for_count(
+        self, kind: str, count: int, *, sent: bool = False, timeout: float | None = None
+    ) -> None:
         """Block until there have been so many of a kind: cheaper than :meth:`wait_for` among very many."""
         what = f"{count:,} {kind}"
         self.wire.wait_until(lambda: self.wire.count(kind, sent=sent) >= count, timeout, what)
