@@ -1,5 +1,6 @@
 """The broker over real sockets: listening, its limits, and leaving nothing behind."""
 
+import gc
 import socket
 
 import pytest
@@ -287,3 +288,14 @@ def test_ipv6():
     with socket.create_connection(("::1", broker.port), PATIENCE) as sock, RawClient(broker, sock=sock):
         assert broker.url == f"mqtt://[::1]:{broker.port}"
     broker.stop()
+
+
+def test_a_connection_accepted_while_the_broker_stops_is_closed():
+    # Each round catches the listener at another moment; an unclosed socket is a warning, hence a failure.
+    for count in range(60):
+        broker = EmbeddedBroker().start()
+        clients = [socket.create_connection((broker.host, broker.port), PATIENCE) for _ in range(count % 4)]
+        for client in clients:
+            client.close()
+        broker.stop()
+    gc.collect()

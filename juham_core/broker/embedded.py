@@ -142,7 +142,11 @@ class EmbeddedBroker:
             return answer.result()
 
     def _run(self, started: Future[int]) -> None:
-        asyncio.run(self._serve(started))
+        loop = asyncio.SelectorEventLoop()  # the listener watches sockets, which not every system's default can
+        try:
+            loop.run_until_complete(self._serve(started))
+        finally:
+            loop.close()
 
     async def _serve(self, started: Future[int]) -> None:
         self._stopping = asyncio.Event()

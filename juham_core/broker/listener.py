@@ -46,6 +46,7 @@ class Listener:
         self._unix_path = unix_path
         self._sockets: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._accepted: set[socket.socket] = set()  # those whose task has not begun
         self._peers: set[Peer] = set()
         self._empty = asyncio.Event()
         self._deadline: float | None = None
@@ -68,9 +69,13 @@ class Listener:
 
     async def stop(self) -> None:
         """Tell the clients, close everything, and return when no socket and no task is left."""
+        for sock in self._sockets:
+            asyncio.get_running_loop().remove_reader(sock)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for sock in self._accepted:
+            sock.close()
         self._close_sockets()
         self.broker.shutdown()
         for peer in list(self._peers):
@@ -139,25 +144,36 @@ class Listener:
             _remove_socket(self._unix_path)
             local.bind(self._unix_path)
             local.listen(512)
-            self._spawn(self._accept(local, None))
-        self._spawn(self._accept(tcp, self._ssl))
+            self._accept_from(local, None)
+        self._accept_from(tcp, self._ssl)
 
-    async def _accept(self, sock: socket.socket, ssl: tls.SSLContext | None) -> None:
+    def _accept_from(self, sock: socket.socket, ssl: tls.SSLContext | None) -> None:
+        # Not loop.sock_accept: cancelled at the wrong moment it loses a connection it has just accepted.
         sock.setblocking(False)
-        while True:
-            await self._accept_one(sock, ssl)
+        asyncio.get_running_loop().add_reader(sock, self._accept, sock, ssl)
 
-    async def _accept_one(self, sock: socket.socket, ssl: tls.SSLContext | None) -> None:
+    def _accept(self, sock: socket.socket, ssl: tls.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            accepted, _ = await asyncio.get_running_loop().sock_accept(sock)
+            accepted, _ = sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # the client has gone again
         except OSError as exc:
             # Out of file descriptors, say: those who are connected go on, and some may leave.
             log.warning("the broker cannot accept a connection: %s", exc)
-            await asyncio.sleep(0.1)
-        else:
-            self._spawn(self._open(accepted, ssl))
+            loop.remove_reader(sock)
+            loop.call_later(0.1, self._accept_again, sock, ssl)
+            return
+        accepted.setblocking(False)
+        self._accepted.add(accepted)
+        self._spawn(self._open(accepted, ssl))
+
+    def _accept_again(self, sock: socket.socket, ssl: tls.SSLContext | None) -> None:
+        if sock in self._sockets:
+            self._accept_from(sock, ssl)
 
     async def _open(self, accepted: socket.socket, ssl: tls.SSLContext | None) -> None:
+        self._accepted.discard(accepted)
         loop = asyncio.get_running_loop()
         timeout = self.broker.limits.connect_timeout if ssl else None
         try:
