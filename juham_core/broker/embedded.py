@@ -142,7 +142,7 @@ class EmbeddedBroker:
             return answer.result()
 
     def _run(self, started: Future[int]) -> None:
-        loop = asyncio.SelectorEventLoop()  # the listener watches sockets, which not every system's default can
+        loop = asyncio.SelectorEventLoop()  # not every system's default watches sockets
         try:
             loop.run_until_complete(self._serve(started))
         finally:
