@@ -7,14 +7,28 @@ from typing import Any, ClassVar
 
 from juham_core.jmqtt import JMqtt
 from juham_core.testing.cases.connect import ConnectCases
+from juham_core.testing.cases.lifecycle import LifecycleCases
+from juham_core.testing.cases.loop import LoopCases
 from juham_core.testing.cases.matching import MatchingCases
+from juham_core.testing.cases.packaging import PackagingCases
 from juham_core.testing.cases.publish import PublishCases
 from juham_core.testing.cases.receipts import ReceiptCases
 from juham_core.testing.cases.subscribe import SubscribeCases
+from juham_core.testing.cases.threads import ThreadsCases
 from juham_core.testing.definition import Case, cases_of
 
 
-class BackendConformance(PublishCases, ReceiptCases, SubscribeCases, MatchingCases, ConnectCases):
+class BackendConformance(
+    PackagingCases,
+    PublishCases,
+    ReceiptCases,
+    SubscribeCases,
+    MatchingCases,
+    LifecycleCases,
+    LoopCases,
+    ThreadsCases,
+    ConnectCases,
+):
     """The contract of :class:`~juham_core.jmqtt.JMqtt`, case by case, for one backend.
 
     >>> class TestMine(BackendConformance):
