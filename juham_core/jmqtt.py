@@ -424,6 +424,11 @@ class JMqtt(Vocabulary, Backend, Object):
     def _publish_now(self, receipt: PublishReceipt, message: MqttMsg) -> None:
         try:
             if self._connection.state is State.CONNECTED:
+                limits = self._outgoing.limits
+                refused = limits.on_publish(message) if limits is not None else None
+                if refused is not None:
+                    self._on_acknowledged(receipt, refused)
+                    return
                 self._publish(message)
                 receipt._resolve()
                 self._report_published(receipt, None)
