@@ -10,6 +10,8 @@ from juham_core.testing.cases.connect import ConnectCases
 from juham_core.testing.cases.lifecycle import LifecycleCases
 from juham_core.testing.cases.loop import LoopCases
 from juham_core.testing.cases.matching import MatchingCases
+from juham_core.testing.cases.mqtt5 import Mqtt5Cases
+from juham_core.testing.cases.mqtt5_session import Mqtt5SessionCases
 from juham_core.testing.cases.packaging import PackagingCases
 from juham_core.testing.cases.publish import PublishCases
 from juham_core.testing.cases.receipts import ReceiptCases
@@ -28,6 +30,8 @@ class BackendConformance(
     LoopCases,
     ThreadsCases,
     ConnectCases,
+    Mqtt5SessionCases,
+    Mqtt5Cases,
 ):
     """The contract of :class:`~juham_core.jmqtt.JMqtt`, case by case, for one backend.
 
