@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from juham_core.jmqtt import JMqtt
 from juham_core.testing.cases.connect import ConnectCases
+from juham_core.testing.cases.endurance import EnduranceCases
 from juham_core.testing.cases.lifecycle import LifecycleCases
 from juham_core.testing.cases.loop import LoopCases
 from juham_core.testing.cases.matching import MatchingCases
@@ -30,6 +31,7 @@ class BackendConformance(
     LoopCases,
     ThreadsCases,
     ConnectCases,
+    EnduranceCases,
     Mqtt5SessionCases,
     Mqtt5Cases,
 ):
