@@ -18,6 +18,7 @@ from juham_core.testing.cases.publish import PublishCases
 from juham_core.testing.cases.receipts import ReceiptCases
 from juham_core.testing.cases.subscribe import SubscribeCases
 from juham_core.testing.cases.threads import ThreadsCases
+from juham_core.testing.cases.transports import TransportCases
 from juham_core.testing.definition import Case, cases_of
 
 
@@ -31,9 +32,10 @@ class BackendConformance(
     LoopCases,
     ThreadsCases,
     ConnectCases,
-    EnduranceCases,
-    Mqtt5SessionCases,
+    TransportCases,
     Mqtt5Cases,
+    Mqtt5SessionCases,
+    EnduranceCases,
 ):
     """The contract of :class:`~juham_core.jmqtt.JMqtt`, case by case, for one backend.
 
@@ -47,8 +49,10 @@ class BackendConformance(
     backend: ClassVar[str | type[JMqtt]]
     """The name of the backend, by which it is found through its entry point like any other."""
     known_failures: ClassVar[Mapping[str, str]] = {}
-    """Cases (``"connect.refused_port"``, or ``"connect.refused_port[faults]"`` for one place) that are known
-    to fail, and why. One that passes nevertheless is a failure."""
+    """Cases that are known to fail, and why; one that passes nevertheless is a failure.
+
+    ``"publish.payload_bytes"``, or ``"publish.payload_bytes[mosquitto]"`` for one place.
+    """
     options: ClassVar[Mapping[str, Any]] = {}
     """Options with which every client is configured, for a library that needs one."""
 
