@@ -76,7 +76,7 @@ class EnduranceCases:
 
     @case("endurance.reconnects", on=FAULTS)
     def reconnects(self, kit: Kit) -> None:
-        """A connection that is lost 50 times comes back 50 times, with its subscription, and nothing is left."""
+        """A connection that is lost 50 times comes back, with its subscription, and leaves nothing behind."""
         kit.broker.wire.enabled = False
         client = kit.connect(reconnect_min=0.001, reconnect_max=0.002)
         inbox = kit.inbox(client)
@@ -95,7 +95,7 @@ class EnduranceCases:
 
     @case("endurance.qos_0")
     def qos_0(self, kit: Kit) -> None:
-        """100,000 messages of QoS 0, no more than a thousand under way, come and go without loss or growth."""
+        """100,000 messages of QoS 0, a thousand at a time under way, come and go without loss or growth."""
         _stream(kit, _QOS_0, qos=0)
 
     @case("endurance.qos_1")
@@ -163,7 +163,7 @@ def _stream(kit: Kit, count: int, qos: int) -> None:
     """Send so many messages to the broker and back, a window at a time."""
     if kit.records_wire:
         kit.broker.wire.enabled = False
-    client = kit.connect(max_inflight=100)
+    client = kit.connect()
     total = _Total(iter(range(count)))
     kit.handle(client, "on_message", total.__call__)
     client.subscribe(kit.topic, qos).wait(kit.patience)
