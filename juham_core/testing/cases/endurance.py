@@ -125,7 +125,7 @@ class EnduranceCases:
             assert len(client.subscriptions) == _SUBSCRIPTIONS
             for topic in topics:
                 client.publish(topic, topic, qos=1)
-            total.wait_for(_SUBSCRIPTIONS)
+            total.wait_for(_SUBSCRIPTIONS, 3 * kit.patience)
             for topic in topics:
                 client.message_callback_remove(topic, total)
             client.unsubscribe(topics).wait(kit.patience)
@@ -151,11 +151,11 @@ class _Total:
         if self.count == self._due:
             self._reached.set()
 
-    def wait_for(self, more: int, patience: float = 30.0) -> None:
+    def wait_for(self, more: int, timeout: float) -> None:
         """Block until so many more messages have come than when this was last called."""
         self._due += more
         if self.count < self._due:
-            assert self._reached.wait(patience), f"{self.count:,} of {self._due:,} messages have come"
+            assert self._reached.wait(timeout), f"{self.count:,} of {self._due:,} messages have come"
         self._reached.clear()
         assert self.wrong == [], f"not in order, lost or doubled: {self.wrong[:5]}"
 
@@ -174,7 +174,7 @@ def _stream(kit: Kit, count: int, qos: int) -> None:
     def cycle() -> None:
         for _ in range(window):
             client.publish(kit.topic, f"{next(numbers):010}".ljust(_PAYLOAD), qos=qos)
-        total.wait_for(window)
+        total.wait_for(window, 3 * kit.patience)
 
     _repeat(cycle, count // window)
     assert total.count == count

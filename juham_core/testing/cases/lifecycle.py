@@ -83,7 +83,7 @@ class LifecycleCases:
     def close_without_verdict(self, kit: Kit) -> None:
         """Closing while CONNACK is awaited is prompt, and whoever waits for the verdict is told."""
         kit.broker.on("connect").silence()
-        client = kit.create(connect_timeout=8)
+        client = kit.create(connect_timeout=6)
         client.connect_to_server()
         told = kit.recorder()
 

@@ -112,7 +112,7 @@ class ThreadsCases:
 
         def wait(*_: Any) -> None:
             entered.set()
-            leave.wait(kit.patience)
+            leave.wait(3 * kit.patience)
 
         kit.handle(client, "on_message", _three(wait))
         kit.subscribe(client, kit.topic)
