@@ -30,7 +30,7 @@ from juham_core.message import (
 )
 from juham_core.object import Object
 from juham_core.options import Options
-from juham_core.outgoing import SubscribeRequest, UnsubscribeRequest
+from juham_core.outgoing import SubscribeRequest, UnsubscribeRequest, translated
 from juham_core.primitives import Backend
 from juham_core.statistics import Statistics
 from juham_core.subscribing import filters_of, subscriptions_of
@@ -438,6 +438,9 @@ class JMqtt(Vocabulary, Backend, Object):
             )
         except NotConnectedError as exc:
             error = exc
+        except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one message has failed
+            receipt._resolve(translated(exc, f"publish to {message.topic!r}"))
+            return
         receipt.rc = RC_NO_CONN
         self._statistics.dropped["not connected"] += 1
         receipt._resolve(error)

@@ -274,7 +274,7 @@ class Outgoing:
             self._up = False
             return False
         except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one message has failed
-            receipt._resolve(_translated(exc, f"publish to {message.topic!r}"))
+            receipt._resolve(translated(exc, f"publish to {message.topic!r}"))
             self._notify()
             return True
         early = self._in_flight.sent(key, receipt)
@@ -300,7 +300,7 @@ class Outgoing:
             self._up = False
             return
         except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one request has failed
-            error = _translated(exc, "send the subscription or its end")
+            error = translated(exc, "send the subscription or its end")
             for receipt in request.receipts:
                 receipt._resolve(error)
             return
@@ -335,7 +335,8 @@ class Outgoing:
                 self._changed.notify_all()
 
 
-def _translated(exc: Exception, what: str) -> JuhamError:
+def translated(exc: Exception, what: str) -> JuhamError:
+    """What a client library raised, in our own words."""
     if isinstance(exc, JuhamError):
         return exc
     error = PublishError(f"the client library failed to {what}: {type(exc).__name__}: {exc}")
