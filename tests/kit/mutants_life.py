@@ -248,7 +248,7 @@ class JKeepsMessages(JToy):
 @mutant("endurance.qos_1", "loses one message in a thousand")
 class JLosesOne(JToy):
     def _received(self, topic, payload, *more):
-        if not payload.startswith(b"0000007777"):
+        if not payload.startswith(b"0000003333"):
             super()._received(topic, payload, *more)
 
 
