@@ -156,9 +156,9 @@ class _Total:
     def wait_for(self, more: int, timeout: float) -> None:
         """Block until so many more messages have come than when this was last called."""
         self._due += more
-        if self.count < self._due:
+        while self.count < self._due:  # the event may still be set by the message we counted before
             assert self._reached.wait(timeout), f"{self.count:,} of {self._due:,} messages have come"
-        self._reached.clear()
+            self._reached.clear()
         assert self.wrong == [], f"not in order, lost or doubled: {self.wrong[:5]}"
 
 
