@@ -45,7 +45,8 @@ def test_subscriptions(topic_filter, code):
 
 def test_aliases():
     aliases = TopicAliases(2)
-    assert [aliases.resolve(*each) for each in (("a", 1), ("", 1), ("b", 2), ("c", 1), ("", 1))] == list("aabcc")
+    came = (("a", 1), ("", 1), ("b", 2), ("c", 1), ("", 1))
+    assert [aliases.resolve(*each) for each in came] == list("aabcc")
 
 
 @pytest.mark.parametrize(("topic", "alias"), [("", 1), ("a", 3), ("a", 0)])
