@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from juham_core.capabilities import Capabilities
 from juham_core.connection import State
 from juham_core.defaults import HOST, KEEPALIVE, PORT, given
-from juham_core.errors import NotConnectedError, NotSupportedError, PublishError
+from juham_core.errors import JuhamError, NotConnectedError, NotSupportedError, PublishError
 from juham_core.handlers import Handler, HandlerSlot
 from juham_core.hooks import hooks
 from juham_core.message import (
@@ -438,6 +438,8 @@ class JMqtt(Vocabulary, Backend, Object):
             )
         except NotConnectedError as exc:
             error = exc
+        except JuhamError:  # the backend's own word, such as a buffer that is full
+            raise
         except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one message has failed
             receipt._resolve(translated(exc, f"publish to {message.topic!r}"))
             return
