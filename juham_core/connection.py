@@ -46,14 +46,16 @@ class State(Enum):
     STOPPED = "given up"
 
 
-def refusal(code: int, where: str) -> ConnectError:
-    """The error for a CONNACK that refuses (MQTT 5 section 3.2.2.2)."""
+def refusal(code: int, where: str, why: str | None = None) -> ConnectError:
+    """The error for a CONNACK that refuses (MQTT 5 section 3.2.2.2); ``why``: the broker's reason string."""
+    text = f"{where} refused the connection: {_reason(code, why)}"
     if code in CREDENTIALS:
-        return AuthError(
-            f"{where} refused the connection: {ReasonCode(code)}; check username, password and client_id",
-            reason_code=code,
-        )
-    return ConnectError(f"{where} refused the connection: {ReasonCode(code)}", reason_code=code)
+        return AuthError(f"{text}; check username, password and client_id", reason_code=code)
+    return ConnectError(text, reason_code=code)
+
+
+def _reason(code: int, why: str | None) -> str:
+    return f"{ReasonCode(code)} ({why})" if why else str(ReasonCode(code))
 
 
 class Connection:
@@ -131,16 +133,16 @@ class Connection:
             self._set(State.CONNECTED)
             return True
 
-    def refused(self, code: int) -> bool:
+    def refused(self, code: int, why: str | None = None) -> bool:
         """Take note of a CONNACK that refuses; False if it comes too late to matter."""
         with self._changed:
             if self.state is not State.OPENING:
                 return False
-            self.error = refusal(code, self._options().describe())
+            self.error = refusal(code, self._options().describe(), why)
             self._set(self._after(code))
         return True
 
-    def lost(self, error: Exception | None, code: int) -> bool:
+    def lost(self, error: Exception | None, code: int, reason: str | None = None) -> bool:
         """Take note that the connection ended by itself; True if it had been accepted before."""
         with self._changed:
             was = self.state
@@ -148,7 +150,7 @@ class Connection:
                 return False
             where = self._options().describe()
             if code >= reasons.UNSPECIFIED_ERROR:
-                why = str(ReasonCode(code))
+                why = _reason(code, reason)
             else:
                 why = f"{type(error).__name__}: {error}" if error else "the broker closed it"
             before = "" if was is State.CONNECTED else " before it was accepted"

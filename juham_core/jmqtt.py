@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from juham_core.capabilities import Capabilities
 from juham_core.connection import State
 from juham_core.defaults import HOST, KEEPALIVE, PORT, given
-from juham_core.errors import NotConnectedError, NotSupportedError, PublishError
+from juham_core.errors import JuhamError, NotConnectedError, NotSupportedError, PublishError
 from juham_core.handlers import Handler, HandlerSlot
 from juham_core.hooks import hooks
 from juham_core.message import (
@@ -30,7 +30,7 @@ from juham_core.message import (
 )
 from juham_core.object import Object
 from juham_core.options import Options
-from juham_core.outgoing import SubscribeRequest, UnsubscribeRequest
+from juham_core.outgoing import SubscribeRequest, UnsubscribeRequest, translated
 from juham_core.primitives import Backend
 from juham_core.statistics import Statistics
 from juham_core.subscribing import filters_of, subscriptions_of
@@ -424,6 +424,11 @@ class JMqtt(Vocabulary, Backend, Object):
     def _publish_now(self, receipt: PublishReceipt, message: MqttMsg) -> None:
         try:
             if self._connection.state is State.CONNECTED:
+                limits = self._outgoing.limits
+                refused = limits.on_publish(message) if limits is not None else None
+                if refused is not None:
+                    self._on_acknowledged(receipt, refused)
+                    return
                 self._publish(message)
                 receipt._resolve()
                 self._report_published(receipt, None)
@@ -433,6 +438,11 @@ class JMqtt(Vocabulary, Backend, Object):
             )
         except NotConnectedError as exc:
             error = exc
+        except JuhamError:  # the backend's own word, such as a buffer that is full
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one message has failed
+            receipt._resolve(translated(exc, f"publish to {message.topic!r}"))
+            return
         receipt.rc = RC_NO_CONN
         self._statistics.dropped["not connected"] += 1
         receipt._resolve(error)

@@ -125,8 +125,10 @@ class Ledger:
             requests.append(SubscribeRequest(due[start : start + CHUNK], []))
         return requests
 
-    def answered(self, request: SubscribeRequest, codes: list[int]) -> list[str]:
+    def answered(self, request: SubscribeRequest, codes: list[int], why: str = "") -> list[str]:
         """Enter the broker's codes; return the filters that it had granted before and refuses now.
+
+        ``why`` is the broker's reason string.
 
         A filter refused at its first attempt is struck out: it was reported, and would be refused again. One
         that had been granted is kept, and tried again with the next connection.
@@ -147,7 +149,7 @@ class Ledger:
                     del self._entries[name]
             receipts = [*request.receipts, *self._orphans]
         for receipt in receipts:
-            receipt._answer(verdict)
+            receipt._answer(verdict, why)
         with self._lock:
             self._orphans = [receipt for receipt in self._orphans if not receipt.done()]
         return lost

@@ -283,7 +283,7 @@ class SubscribeReceipt(Receipt):
         self.granted: dict[str, int] = {}
         self._open = dict.fromkeys(topic_filters, -1)
 
-    def _answer(self, codes: dict[str, int]) -> bool:
+    def _answer(self, codes: dict[str, int], why: str = "") -> bool:
         """Take the broker's code for some filters; True if that completed the receipt."""
         for topic_filter in self._open.keys() & codes.keys():
             self._open[topic_filter] = codes[topic_filter]
@@ -294,7 +294,8 @@ class SubscribeReceipt(Receipt):
         if not refused:
             return self._resolve()
         listed = ", ".join(f"{name!r} ({ReasonCode(code)})" for name, code in refused.items())
-        return self._resolve(SubscribeError(f"the broker refused to subscribe to {listed}", refused=refused))
+        text = f"the broker refused to subscribe to {listed}" + (f": {why}" if why else "")
+        return self._resolve(SubscribeError(text, refused=refused))
 
 
 class UnsubscribeReceipt(Receipt):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Final
 
-from juham_core.errors import OptionError
+from juham_core.errors import NotSupportedError, OptionError
 from juham_core.message import check_qos
 from juham_core.topics import check_topic
 from juham_core.wire.packets import MQTT_5, MQTT_311, Will
@@ -224,7 +224,7 @@ def _check_connect(options: Options) -> None:
         if options.password is not None and options.username is None:
             raise OptionError("MQTT 3.1.1 has no password without a username (section 3.1.2.9)")
         if options.properties or (options.will and options.will.properties):
-            raise OptionError("CONNECT carries properties only under MQTT 5: add protocol=5")
+            raise NotSupportedError("CONNECT carries properties only under MQTT 5: add protocol=5")
     options.properties.check_allowed("connect")
     if options.will is not None:
         check_topic(options.will.topic)

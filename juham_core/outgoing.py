@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from juham_core.errors import JuhamError, NotConnectedError, PublishError, QueueFullError
+from juham_core.limits import BrokerLimits
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.wire.packets import Subscription
 
@@ -114,6 +115,8 @@ class Outgoing:
     ) -> None:
         self.max_queued = 0
         self.window = 20
+        self.limits: BrokerLimits | None = None
+        """Of the broker that we are connected to."""
         self._library = library
         self._acknowledged = acknowledged
         self._subscribed = subscribed
@@ -256,6 +259,11 @@ class Outgoing:
         message = receipt._message
         if message is None or receipt.done():
             return True
+        refused = self.limits.on_publish(message) if self.limits is not None else None
+        if refused is not None:
+            self._acknowledged(receipt, refused)
+            self._notify()
+            return True
         receipt.sent_at = time.monotonic()
         self._in_flight.sending()
         try:
@@ -266,7 +274,7 @@ class Outgoing:
             self._up = False
             return False
         except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one message has failed
-            receipt._resolve(_translated(exc, f"publish to {message.topic!r}"))
+            receipt._resolve(translated(exc, f"publish to {message.topic!r}"))
             self._notify()
             return True
         early = self._in_flight.sent(key, receipt)
@@ -276,6 +284,10 @@ class Outgoing:
 
     def _send_control(self, request: SubscribeRequest | UnsubscribeRequest) -> None:
         request.sent_at = time.monotonic()
+        if self.limits is not None and isinstance(request, SubscribeRequest):
+            request = self._without_refused(request, self.limits)
+            if not request.subscriptions:
+                return
         try:
             if isinstance(request, SubscribeRequest):
                 self._subscribing.sending()
@@ -288,12 +300,28 @@ class Outgoing:
             self._up = False
             return
         except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one request has failed
-            error = _translated(exc, "send the subscription or its end")
+            error = translated(exc, "send the subscription or its end")
             for receipt in request.receipts:
                 receipt._resolve(error)
             return
         if early is not None:
             self._subscribed(*early)
+
+    def _without_refused(self, request: SubscribeRequest, limits: BrokerLimits) -> SubscribeRequest:
+        """Answer for the filters that the broker does not take, and return a request for the others."""
+        codes = [limits.on_subscribe(subscription) for subscription in request.subscriptions]
+        split: tuple[list[Subscription], list[Subscription]] = ([], [])
+        for subscription, code in zip(request.subscriptions, codes, strict=True):
+            split[code is not None].append(subscription)
+        taken, refused = split
+        if not refused:
+            return request
+        self._subscribed(
+            SubscribeRequest(refused, request.receipts), ([code for code in codes if code is not None], None)
+        )
+        rest = SubscribeRequest(taken, request.receipts)
+        rest.sent_at = request.sent_at
+        return rest
 
     def _finish(self, receipt: PublishReceipt, answer: Any) -> None:
         self._acknowledged(receipt, answer)
@@ -307,7 +335,8 @@ class Outgoing:
                 self._changed.notify_all()
 
 
-def _translated(exc: Exception, what: str) -> JuhamError:
+def translated(exc: Exception, what: str) -> JuhamError:
+    """What a client library raised, in our own words."""
     if isinstance(exc, JuhamError):
         return exc
     error = PublishError(f"the client library failed to {what}: {type(exc).__name__}: {exc}")

@@ -14,15 +14,23 @@ from typing import Any
 
 from juham_core.connection import Connection, State
 from juham_core.delivery import Delivery
-from juham_core.errors import ConnectError, NotSupportedError, PublishError
+from juham_core.errors import (
+    ConnectError,
+    MalformedPacketError,
+    NotSupportedError,
+    PublishError,
+    SubscribeError,
+)
 from juham_core.handlers import Handler
 from juham_core.hooks import hooks
 from juham_core.ledger import Ledger
+from juham_core.limits import BrokerLimits
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import Options
 from juham_core.outgoing import Outgoing, SubscribeRequest, UnsubscribeRequest
 from juham_core.statistics import Statistics
 from juham_core.watchdog import watchdog
+from juham_core.wire.aliases import TopicAliases
 from juham_core.wire.packets import MQTT_311, Subscription
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode, connack_to_v3
@@ -49,6 +57,7 @@ class Backend(ABC):
         self._delivery = Delivery(self, self._statistics)
         self._ledger = Ledger()
         self._outgoing = Outgoing(self, self._on_acknowledged, self._on_subscribed)
+        self._aliases = TopicAliases()
         self._connection = Connection(name, self._attempt, self._release, lambda: self._options)
 
     def _get_handler(self, event: str) -> Handler | None:
@@ -119,7 +128,7 @@ class Backend(ABC):
         properties = properties if properties is not None else Properties()
         old_code = connack_to_v3(reason_code) if self._spoken_protocol == MQTT_311 else reason_code
         if reason_code >= UNSPECIFIED_ERROR:
-            if self._connection.refused(reason_code):
+            if self._connection.refused(reason_code, properties.reason_string):
                 self._delivery.connected(False, reason_code, old_code, properties)()
             return
         # The event takes its place before the messages that subscriptions bring, and its handler waits
@@ -128,11 +137,14 @@ class Backend(ABC):
             return
         ready = self._delivery.connected(session_present, reason_code, 0, properties)
         try:
+            if properties.assigned_client_identifier is not None:
+                self._own_id = properties.assigned_client_identifier
             self._statistics.connects += 1
             self._statistics.reconnects += self._statistics.connects > 1
             self._outgoing.window = min(
                 self._options.max_inflight, properties.get("receive_maximum", self._options.max_inflight)
             )
+            self._outgoing.limits = BrokerLimits.announced(properties)
             self._ledger.orphan(self._outgoing.leftover())
             requests = self._ledger.restore(session_present)
             self._outgoing.up(resent, requests)
@@ -156,7 +168,8 @@ class Backend(ABC):
         ``from_server``: the broker said so with DISCONNECT; its ``reason_code`` and ``properties``.
         """
         self._outgoing.stop()
-        if self._connection.lost(error, reason_code if from_server else 0):
+        why = properties.reason_string if properties else None
+        if self._connection.lost(error, reason_code if from_server else 0, why):
             self._delivery.disconnected(from_server, reason_code, properties)
             if hooks.disconnected:
                 hooks.notify("disconnected", client=self, reason=str(self._connection.error))
@@ -185,7 +198,13 @@ class Backend(ABC):
         mid: int = 0,
         properties: Properties | None = None,
     ) -> None:
-        """Report a message."""
+        """Report a message. A topic alias is resolved here: report it as it came."""
+        if properties and "topic_alias" in properties:
+            try:
+                topic = self._aliases.resolve(topic, properties.pop("topic_alias"))
+            except MalformedPacketError as exc:
+                self._lost(exc)
+                return
         self._delivery.received(MqttMsg(topic, payload, qos, retain, dup, mid, properties))
 
     @property
@@ -202,6 +221,7 @@ class Backend(ABC):
             options = options.changed(client_id=self._own_id)
         if hooks.connecting:
             options = hooks.change_options(self, options)
+        self._aliases = TopicAliases(options.properties.get("topic_alias_maximum", 0))
         self._attempted = options
         try:
             self._open(options)
@@ -252,14 +272,25 @@ class Backend(ABC):
     ) -> None:
         codes, properties = answer
         if isinstance(request, SubscribeRequest):
-            lost = self._ledger.answered(request, codes)
+            lost = self._ledger.answered(request, codes, (properties and properties.reason_string) or "")
             if lost:
                 log.error("%s: the broker no longer grants %s", self.name, ", ".join(lost))
             event = "on_subscribe"
         else:
+            error = _unsubscribe_error(request.topic_filters, codes)
             for receipt in request.receipts:
-                receipt._resolve()
+                receipt._resolve(error)
             event = "on_unsubscribe"
         if event in self._event_handlers:
             for receipt in request.receipts:
                 self._delivery.answered(event, receipt.mid, codes, properties)
+
+
+def _unsubscribe_error(topic_filters: list[str], codes: list[int]) -> SubscribeError | None:
+    """What an UNSUBACK says went wrong (MQTT 5 section 3.11.3); MQTT 3.1.1 has no codes there."""
+    verdict = zip(topic_filters, codes, strict=False)
+    refused = {name: code for name, code in verdict if code >= UNSPECIFIED_ERROR}
+    if not refused:
+        return None
+    listed = ", ".join(f"{name!r} ({ReasonCode(code)})" for name, code in refused.items())
+    return SubscribeError(f"the broker refused to unsubscribe from {listed}", refused=refused)

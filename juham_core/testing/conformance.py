@@ -7,16 +7,35 @@ from typing import Any, ClassVar
 
 from juham_core.jmqtt import JMqtt
 from juham_core.testing.cases.connect import ConnectCases
+from juham_core.testing.cases.endurance import EnduranceCases
+from juham_core.testing.cases.lifecycle import LifecycleCases
+from juham_core.testing.cases.loop import LoopCases
 from juham_core.testing.cases.matching import MatchingCases
+from juham_core.testing.cases.mqtt5 import Mqtt5Cases
+from juham_core.testing.cases.mqtt5_session import Mqtt5SessionCases
+from juham_core.testing.cases.packaging import PackagingCases
 from juham_core.testing.cases.publish import PublishCases
 from juham_core.testing.cases.receipts import ReceiptCases
 from juham_core.testing.cases.subscribe import SubscribeCases
+from juham_core.testing.cases.threads import ThreadsCases
 from juham_core.testing.cases.transports import TransportCases
 from juham_core.testing.definition import Case, cases_of
 
 
 class BackendConformance(
-    PublishCases, ReceiptCases, SubscribeCases, MatchingCases, ConnectCases, TransportCases
+    PackagingCases,
+    PublishCases,
+    ReceiptCases,
+    SubscribeCases,
+    MatchingCases,
+    LifecycleCases,
+    LoopCases,
+    ThreadsCases,
+    ConnectCases,
+    TransportCases,
+    Mqtt5Cases,
+    Mqtt5SessionCases,
+    EnduranceCases,
 ):
     """The contract of :class:`~juham_core.jmqtt.JMqtt`, case by case, for one backend.
 

@@ -101,11 +101,14 @@ def cases_of(suite: type) -> list[Case]:
 
     Raises ValueError if two have the same identifier.
     """
-    methods: dict[str, Case | None] = {}
-    for base in suite.__mro__:
+    cases: list[Case] = []
+    for place, base in enumerate(suite.__mro__):
+        # What a class derived from this one has is the author's word; two subjects may well share a name.
+        derived = [vars(other) for other in suite.__mro__[:place] if issubclass(other, base)]
         for name, value in vars(base).items():
-            methods.setdefault(name, case_of(value))  # None, too: a case that the author has overridden
-    cases = [found for found in methods.values() if found is not None]
+            found = case_of(value)
+            if found is not None and not any(name in names for names in derived):
+                cases.append(found)
     identifiers = [found.id for found in cases]
     twice = {each for each in identifiers if identifiers.count(each) > 1}
     if twice:

@@ -15,11 +15,11 @@ from typing import Any, Final
 from juham_core.errors import ConnectTimeoutError, MalformedPacketError, NotConnectedError
 from juham_core.options import Options
 from juham_core.wire import LARGEST_PACKET, Decoder, Packet
+from juham_core.wire.aliases import TopicAliases
 from juham_core.wire.packets import MQTT_5
 from juham_gmqtt import library
 from juham_gmqtt.dial import dial
 from juham_gmqtt.outbox import Outbox
-from juham_gmqtt.properties import TopicAliases
 
 _WRITE_BUFFER: Final = 256 * 1024
 _FAREWELL: Final = 0.5
