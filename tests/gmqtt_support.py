@@ -73,10 +73,10 @@ class Mosquitto:
             pytest.skip("there is no mosquitto on this machine")
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
-        folder.chmod(0o755)
-        basic = [f"listener {self.port} 127.0.0.1", "max_queued_messages 0", "max_inflight_messages 0"]
+        basic = ["user root", "max_queued_messages 0", "max_inflight_messages 0"]
         allowed = [] if "allow_anonymous false" in lines else ["allow_anonymous true"]
-        self._config.write_text("\n".join([*basic, *allowed, *lines]) + "\n")
+        listener = f"listener {self.port} 127.0.0.1"
+        self._config.write_text("\n".join([*basic, listener, *allowed, *lines]) + "\n")
         self._process = None
 
     def start(self):
@@ -138,10 +138,12 @@ class Peer:
             packet = self._read()
         return packet
 
-    def read_ping(self):
-        packet = self._read()
+    def packets_until_ping(self):
+        packets = []
+        while not isinstance(packet := self._read(), Pingreq):
+            packets.append(packet)
         self.send(Pingresp())
-        return isinstance(packet, Pingreq)
+        return packets
 
     def _read(self):
         while not self._packets:

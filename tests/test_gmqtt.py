@@ -1,15 +1,14 @@
 import asyncio
 import gc
 import logging
-import shutil
 import ssl
-import subprocess
 import threading
-from pathlib import Path
 
 import gmqtt
 import pytest
+import trustme
 from gmqtt_support import SECONDS, Mosquitto, client, collect, connected, empty, free_port, take, threads
+from juham_gmqtt import library
 from juham_gmqtt.properties import to_gmqtt
 
 from juham_core.broker import EmbeddedBroker
@@ -18,7 +17,6 @@ from juham_core.errors import (
     ConnectError,
     NotConnectedError,
     NotSupportedError,
-    SubscribeError,
 )
 from juham_core.wire import Properties, Will
 
@@ -143,17 +141,55 @@ class TestEverywhere:
                 assert (message.topic, message.payload) == ("will/ä", b"gone")
 
     def test_takeover_stops_the_first(self, broker, protocol):
-        with connected(broker.port, "same", protocol=protocol, reconnect=protocol == 5) as first:
+        with connected(broker.port, "same", protocol=protocol, reconnect=False) as first:
             lost = threading.Event()
             first.on_disconnect = lambda *_: lost.set()
             with connected(broker.port, "same", protocol=protocol) as second:
                 assert lost.wait(SECONDS)
                 with pytest.raises(ConnectError) as caught:
                     first.wait_until_connected(SECONDS)
-                if protocol == 5:
+                if protocol == 5 and isinstance(broker, EmbeddedBroker):  # Mosquitto 2.0.11 does not say why
                     assert caught.value.reason_code == 0x8E
                 assert second.is_connected()
                 second.publish("a", "b", qos=1).wait(SECONDS)
+
+
+def test_exactly_once_over_many_breaks(embedded):
+    count = 400
+    kept = {"clean_start": False, "protocol": 5}
+    to, fro = connected(embedded.port, "to", **kept), connected(embedded.port, "from", **kept)
+    with to as receiver, fro as sender:
+        messages = collect(receiver)
+        receiver.subscribe("once", qos=2).wait(SECONDS)
+        receipts = []
+        for number in range(count):
+            receipts.append(sender.publish("once", str(number), qos=2))
+            if number % 40 == 20:
+                receipts[-10].wait(SECONDS)
+                embedded.drop_connections()
+        for receipt in receipts:
+            receipt.wait(SECONDS)
+        assert [int(message.payload) for message in take(messages, count)] == list(range(count))
+        assert sender.statistics.reconnects > 3
+    assert empty(messages)
+
+
+def test_what_a_closing_link_did_not_take_is_sent_once(embedded):
+    with connected(embedded.port, clean_start=False) as mqtt:
+        messages = collect(mqtt)
+        mqtt.subscribe("a", qos=1).wait(SECONDS)
+        mqtt._link._outbox.close()  # as the link does when the connection breaks
+        receipt = mqtt.publish("a", "1", qos=1)
+        embedded.drop_connections()
+        receipt.wait(SECONDS)
+        mqtt.publish("a", "2", qos=1).wait(SECONDS)
+        assert [message.payload for message in take(messages, 2)] == [b"1", b"2"]
+
+
+def test_another_gmqtt_is_refused_with_a_reason(monkeypatch):
+    monkeypatch.delattr("gmqtt.mqtt.protocol.MQTTProtocol._read_loop")
+    with pytest.raises(ImportError, match=r"has no MQTTProtocol._read_loop: pip install 'gmqtt>=0.8,<0.9'"):
+        library._check()
 
 
 def test_what_was_published_last_is_out_before_disconnect(broker):
@@ -178,17 +214,7 @@ def test_wrong_password_is_an_auth_error():
                 pass
 
 
-def test_mosquitto_refuses_a_subscription_and_a_password(tmp_path):
-    acl = tmp_path / "acl"
-    acl.write_text("topic readwrite public/#\n")
-    acl.chmod(0o644)
-    with Mosquitto(tmp_path, f"acl_file {acl}") as broker:
-        for protocol in (4, 5):
-            with connected(broker.port, protocol=protocol) as mqtt:
-                mqtt.subscribe("public/a").wait(SECONDS)
-                with pytest.raises(SubscribeError) as caught:
-                    mqtt.subscribe([("public/b", 1), ("$SYS/secret", 1), ("private", 0)]).wait(SECONDS)
-                assert "private" in caught.value.refused
+def test_mosquitto_refuses_a_password(tmp_path):
     (tmp_path / "empty").touch(0o644)
     locked = Mosquitto(tmp_path, "allow_anonymous false", f"password_file {tmp_path / 'empty'}")
     with locked as broker, client(broker.port, username="who", password="what") as mqtt:
@@ -299,23 +325,13 @@ def test_used_from_inside_an_event_loop(embedded):
     asyncio.run(main())
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("there is no openssl on this machine to make a certificate with")
-    folder: Path = tmp_path_factory.mktemp("tls")
-    command = f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    command += f" -keyout {folder}/key -out {folder}/cert -subj /CN=test -addext subjectAltName=IP:127.0.0.1"
-    subprocess.run(command.split(), check=True, capture_output=True)
-    return folder
-
-
-def test_tls(certificate):
+def test_tls(tmp_path):
+    authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert", certificate / "key")
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca")
     with EmbeddedBroker(ssl=context) as broker:
-        with connected(broker.port, tls=True, ca_certs=str(certificate / "cert")) as mqtt:
+        with connected(broker.port, tls=True, ca_certs=str(tmp_path / "ca")) as mqtt:
             messages = collect(mqtt)
             mqtt.subscribe("#", qos=2).wait(SECONDS)
             mqtt.publish("a", b"x" * 200_000, qos=2).wait(SECONDS)
