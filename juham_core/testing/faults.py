@@ -147,7 +147,7 @@ class FaultBroker:
         self._with_link(connection, FaultLink.hang_up)
 
     def silence(self, connection: int | None = None) -> None:
-        """Make a connection half-open: nothing is read or sent any more."""
+        """Make a connection half-open: nothing is answered any more."""
         self._with_link(connection, FaultLink.fall_silent)
 
     def refuse(self) -> None:
@@ -172,8 +172,8 @@ class FaultBroker:
 
     @property
     def connections(self) -> int:
-        """How many connections stand at this moment."""
-        return len(self._links)
+        """How many connections stand at this moment; of frozen ones nobody can tell."""
+        return sum(not link.frozen for link in list(self._links.values()))
 
     @property
     def accepted(self) -> int:

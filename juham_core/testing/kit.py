@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn
@@ -44,6 +46,7 @@ class Kit:
         *,
         protocol: int | None = None,
         options: Mapping[str, Any] | None = None,
+        backend_name: str | None = None,
     ) -> None:
         self.capabilities = capabilities
         self.place = place
@@ -52,8 +55,14 @@ class Kit:
         self.protocol = protocol or (MQTT_311 if capabilities.mqtt_311 else MQTT_5)
         """The version of MQTT that clients speak unless told otherwise."""
         self._make = make
+        self._backend_name = backend_name
         self._options = dict(options or {})
         self._stack = ExitStack()
+
+    @property
+    def backend_name(self) -> str:
+        """The name of the backend, for cases about finding it; ends the case if only its class is known."""
+        return self._backend_name or self.not_applicable("the backend is given as a class, not by its name")
 
     @property
     def broker(self) -> FaultBroker:
@@ -155,6 +164,18 @@ class Kit:
     def eventually(self, condition: Callable[[], Any], what: str) -> Any:
         """Wait for what no event announces; AssertionError, naming ``what``, if it does not come true."""
         return eventually(condition, what, self.patience)
+
+    @staticmethod
+    def never(condition: Callable[[], Any], what: str, seconds: float) -> None:
+        """Fail, with ``what``, if the condition comes true within so many seconds.
+
+        Only for what nothing else can show not to happen; keep it well under a second.
+        """
+        pause = threading.Event()
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert not condition(), what
+            pause.wait(0.005)
 
     # --- judging ------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ class FaultLink(asyncio.Protocol):
         self._ended = False  # nothing is read or sent any more
         self._broker_is_done = False  # it has closed the link and forgotten it
         self._silent = False
+        self.frozen = False
         self._holds = 0
         self._held: list[bytes] = []
         self._eof = False
@@ -121,8 +122,12 @@ class FaultLink(asyncio.Protocol):
             self._transport.close()
 
     def fall_silent(self) -> None:
-        """Read nothing and send nothing from now on."""
+        """Take no notice and send nothing from now on."""
         self._silent = True
+
+    def freeze(self) -> None:
+        """Not even read from now on."""
+        self._silent = self.frozen = True
         if self._transport is not None:
             self._transport.pause_reading()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,7 @@ from juham_core.testing.definition import Case
 from juham_core.testing.faults import FaultBroker
 from juham_core.testing.mosquitto import find_mosquitto, shared_mosquitto
 from juham_core.testing.observer import MemoryObserver, Observer, SocketObserver
+from juham_core.testing.waiting import eventually
 from juham_core.url import parse_url
 
 FAULT_BROKER: Final = "faults"
@@ -20,6 +22,8 @@ MOSQUITTO: Final = "mosquitto"
 GIVEN: Final = "url"
 MEMORY: Final = "memory"
 NOWHERE: Final = "none"
+_GRACE: Final = 3.0
+"""Seconds that connections have to end."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ def choose_places(case: Case, capabilities: Capabilities | None, url: str | None
     return choices
 
 
+def prepare(kind: str) -> None:
+    """Start what trials in this place share, so that no single trial seems to leave it behind."""
+    if kind == MOSQUITTO:
+        shared_mosquitto()
+
+
 class Place:
     """A broker for one trial. ``options`` are what clients under test connect with."""
 
@@ -74,6 +84,16 @@ class Place:
             user, password = self.options.get("username"), self.options.get("password")
             settings = {"username": user, "password": password.encode() if password else None, **settings}
         return SocketObserver(self.options["host"], self.options.get("port") or 1883, **settings)
+
+    def left(self) -> list[str]:
+        """In words, the connections that the case should have closed; waits a little while for their end."""
+        broker = self.broker
+        if broker is not None:
+            with contextlib.suppress(AssertionError):
+                eventually(lambda: not broker.connections, "", _GRACE)
+            if broker.connections:
+                return [f"{broker.connections} connection(s) to the broker"]
+        return []
 
     def close(self) -> None:
         """Stop the broker if it is the trial's own."""

@@ -39,7 +39,10 @@ class Target(Protocol):
         """End with FIN, once all that was written has gone out."""
 
     def fall_silent(self) -> None:
-        """Read nothing and send nothing from now on, and stay connected."""
+        """Take no notice of what comes and send nothing from now on, and stay connected."""
+
+    def freeze(self) -> None:
+        """Not even read from now on."""
 
     def hold(self, seconds: float | None = None, /) -> Callable[[], None]:
         """Keep back what is sent from now on, for so long or until what it returns is called."""
@@ -79,8 +82,12 @@ class Rule:
         return self._stop(lambda link, _: link.hang_up())
 
     def silence(self) -> Self:
-        """Leave the connection half-open: read and send nothing from now on; the packet is lost."""
+        """Leave the connection half-open: nothing is answered any more; the packet is lost."""
         return self._stop(lambda link, _: link.fall_silent())
+
+    def freeze(self) -> Self:
+        """Read nothing any more, so that what the client sends piles up on its side; the packet is lost."""
+        return self._stop(lambda link, _: link.freeze())
 
     def withhold(self) -> Self:
         """Lose the packet and go on."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from juham_core.testing.deadline import within
 from juham_core.testing.definition import Case, cases_of
 from juham_core.testing.kit import Kit, NotApplicableError
 from juham_core.testing.leaks import Uncaught, Watch
-from juham_core.testing.place import NOWHERE, Place, choose_places
+from juham_core.testing.place import Place, choose_places, prepare
 from juham_core.testing.report import Result
 from juham_core.wire import MQTT_5
 
@@ -60,20 +59,18 @@ class Trial:
             raise NotApplicableError(self.why_not)
         instance = suite if suite is not None else self.suite()
         outcome: list[str] = []
-        place = Place(self.place, self.url) if self.place != NOWHERE else Place(NOWHERE)
+        prepare(self.place)
         watch = Watch()
-        try:
-            with Uncaught() as uncaught:
+        with Uncaught() as uncaught:
+            place = Place(self.place, self.url)
+            try:
                 within(self.case.seconds, lambda: outcome.append(self._try(instance, place)), self.name)
-                left = watch.left()
-                if left:
-                    gc.collect()  # what only a cycle keeps is closed by this, with a ResourceWarning
-            if place.broker is not None and place.broker.connections:
-                left.append(f"{place.broker.connections} connection(s) to the broker")
-            if left or uncaught.errors:
-                raise LeftBehindError("left behind: " + "; ".join(left + uncaught.errors))
-        finally:
-            place.close()
+                left = place.left()
+            finally:
+                place.close()
+            left += watch.left()
+        if left or uncaught.errors:
+            raise LeftBehindError("left behind: " + "; ".join(left + uncaught.errors))
         return outcome[0]
 
     def result(self) -> Result:
@@ -115,6 +112,7 @@ class Trial:
             place,
             protocol=protocol,
             options=self.suite.options,
+            backend_name=self.suite.backend if isinstance(self.suite.backend, str) else None,
         )
         missing = self.missing
         try:

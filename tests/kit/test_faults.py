@@ -175,6 +175,19 @@ def test_half_open_reads_and_sends_nothing_and_stays(broker, observe):
     other.publish("t")  # the broker itself goes on
     assert len(broker.packets("pingreq")) == 1
     assert broker.connections == 2
+    observer.vanish()
+    assert broker.wait_for("lost", connection=1) == "closed by the client"
+
+
+def test_frozen_does_not_even_read(broker, observe):
+    rule = broker.on("pingreq").freeze()
+    observer = observe()
+    observer.send(Pingreq())
+    rule.wait()
+    observer._socket.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        observer._socket.sendall(b"\0" * 50_000_000)
+    assert broker.connections == 0
 
 
 def test_suback_codes(broker, observe):
