@@ -99,13 +99,16 @@ def case_of(function: Any) -> Case | None:
 def cases_of(suite: type) -> list[Case]:
     """The cases of a class and its bases, sorted by level, then in the order in which they are written.
 
-    Raises ValueError if two have the same identifier.
+    A case is overridden by a method of its name in a class derived from its own; in other classes the name
+    may be used for something else. Raises ValueError if two have the same identifier.
     """
-    methods: dict[str, Case | None] = {}
-    for base in suite.__mro__:
-        for name, value in vars(base).items():
-            methods.setdefault(name, case_of(value))  # None, too: a case that the author has overridden
-    cases = [found for found in methods.values() if found is not None]
+    cases = [
+        found
+        for base in suite.__mro__
+        for name, value in vars(base).items()
+        if (found := case_of(value)) is not None
+        and not any(name in vars(each) for each in suite.__mro__ if each is not base and issubclass(each, base))
+    ]
     identifiers = [found.id for found in cases]
     twice = {each for each in identifiers if identifiers.count(each) > 1}
     if twice:
