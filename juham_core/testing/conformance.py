@@ -6,15 +6,27 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from juham_core.jmqtt import JMqtt
+from juham_core.testing.cases.acknowledging import AcknowledgingCases
 from juham_core.testing.cases.connect import ConnectCases
+from juham_core.testing.cases.handlers import HandlerCases
 from juham_core.testing.cases.matching import MatchingCases
 from juham_core.testing.cases.publish import PublishCases
 from juham_core.testing.cases.receipts import ReceiptCases
+from juham_core.testing.cases.shapes import ShapeCases
 from juham_core.testing.cases.subscribe import SubscribeCases
 from juham_core.testing.definition import Case, cases_of
 
 
-class BackendConformance(PublishCases, ReceiptCases, SubscribeCases, MatchingCases, ConnectCases):
+class BackendConformance(
+    PublishCases,
+    ReceiptCases,
+    SubscribeCases,
+    MatchingCases,
+    HandlerCases,
+    ShapeCases,
+    AcknowledgingCases,
+    ConnectCases,
+):
     """The contract of :class:`~juham_core.jmqtt.JMqtt`, case by case, for one backend.
 
     >>> class TestMine(BackendConformance):
