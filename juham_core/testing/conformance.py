@@ -7,13 +7,18 @@ from typing import Any, ClassVar
 
 from juham_core.jmqtt import JMqtt
 from juham_core.testing.cases.acknowledging import AcknowledgingCases
+from juham_core.testing.cases.backoff import BackoffCases
 from juham_core.testing.cases.connect import ConnectCases
 from juham_core.testing.cases.handlers import HandlerCases
 from juham_core.testing.cases.matching import MatchingCases
 from juham_core.testing.cases.publish import PublishCases
 from juham_core.testing.cases.receipts import ReceiptCases
+from juham_core.testing.cases.reconnect import ReconnectCases
+from juham_core.testing.cases.resuming import ResumingCases
 from juham_core.testing.cases.shapes import ShapeCases
 from juham_core.testing.cases.subscribe import SubscribeCases
+from juham_core.testing.cases.unanswered import UnansweredCases
+from juham_core.testing.cases.wills import WillCases
 from juham_core.testing.definition import Case, cases_of
 
 
@@ -26,6 +31,11 @@ class BackendConformance(
     ShapeCases,
     AcknowledgingCases,
     ConnectCases,
+    ReconnectCases,
+    ResumingCases,
+    BackoffCases,
+    UnansweredCases,
+    WillCases,
 ):
     """The contract of :class:`~juham_core.jmqtt.JMqtt`, case by case, for one backend.
 

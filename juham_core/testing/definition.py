@@ -107,7 +107,9 @@ def cases_of(suite: type) -> list[Case]:
         for base in suite.__mro__
         for name, value in vars(base).items()
         if (found := case_of(value)) is not None
-        and not any(name in vars(each) for each in suite.__mro__ if each is not base and issubclass(each, base))
+        and not any(
+            name in vars(each) for each in suite.__mro__ if issubclass(each, base) and each is not base
+        )
     ]
     identifiers = [found.id for found in cases]
     twice = {each for each in identifiers if identifiers.count(each) > 1}

@@ -6,6 +6,7 @@ from typing import Any
 
 from juham_core.errors import NotSupportedError
 from juham_core.jmqtt import JMqtt
+from juham_core.testing.cases.losing import lasting
 from juham_core.testing.definition import FAULTS, case
 from juham_core.testing.kit import Kit
 from juham_core.wire import Publish, Pubrel
@@ -69,7 +70,7 @@ class AcknowledgingCases:
     @case("handlers.ack_missing", on=FAULTS, needs=("manual_ack", "persistent_session"))
     def ack_missing(self, kit: Kit) -> None:
         """What the application did not acknowledge comes again with DUP after a reconnect (section 4.4)."""
-        client = _by_hand(kit)
+        client = kit.connect(manual_ack=True, **lasting(kit))
         inbox = kit.inbox(client, kit.topic)
         kit.observer().publish(kit.topic, b"x")
         assert not inbox.next().dup
@@ -83,7 +84,7 @@ class AcknowledgingCases:
     @case("handlers.ack_given", on=FAULTS, needs=("manual_ack", "persistent_session"))
     def ack_given(self, kit: Kit) -> None:
         """What the application acknowledged does not come again after a reconnect (section 4.3.2)."""
-        client = _by_hand(kit)
+        client = kit.connect(manual_ack=True, **lasting(kit))
         inbox = kit.inbox(client, kit.topic)
         observer = kit.observer()
         observer.publish(kit.topic, b"first")
@@ -123,7 +124,7 @@ class AcknowledgingCases:
     @case("handlers.ack_out_of_session", on=FAULTS, needs=("manual_ack", "persistent_session"))
     def ack_out_of_session(self, kit: Kit) -> None:
         """To acknowledge what an earlier connection brought does no harm: the broker sends it again."""
-        client = _by_hand(kit)
+        client = kit.connect(manual_ack=True, **lasting(kit))
         inbox = kit.inbox(client, kit.topic)
         kit.observer().publish(kit.topic, b"x")
         message = inbox.next()
@@ -146,7 +147,7 @@ class AcknowledgingCases:
 
     @case("handlers.ack_by_itself", on=FAULTS)
     def ack_by_itself(self, kit: Kit) -> None:
-        """Without the option manual_ack each message of QoS 1 is acknowledged once, in order (section 4.6)."""
+        """Without the option manual_ack each QoS 1 message is acknowledged once, in order (section 4.6)."""
         inbox = kit.inbox(kit.connect(), kit.topic)
         observer = kit.observer()
         for number in range(20):
@@ -158,13 +159,8 @@ class AcknowledgingCases:
         assert [each.packet_id for each in answers] == [each.packet_id for each in sent]
 
 
-def _by_hand(kit: Kit) -> JMqtt:
-    """A client that acknowledges by hand, with a session that outlives its connection."""
-    return kit.connect(manual_ack=True, clean_start=False, client_id=kit.topic.replace("/", "-"))
-
-
 def _handled_once(kit: Kit) -> None:
-    client = kit.connect(clean_start=False, client_id=kit.topic.replace("/", "-"))
+    client = kit.connect(**lasting(kit))
     inbox = kit.inbox(client, kit.topic, qos=2)
     observer = kit.observer()
     observer.publish(kit.topic, b"once", qos=2)

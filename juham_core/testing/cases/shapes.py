@@ -28,7 +28,7 @@ class ShapeCases:
 
     @case("handlers.on_connect_old")
     def on_connect_old(self, kit: Kit) -> None:
-        """on_connect with four arguments gets (client, userdata, flags, rc): a dict, and a number that is 0."""
+        """on_connect with four arguments gets (client, userdata, flags, rc): a dict, and the number 0."""
         client = _with(kit, "on_connect", called := Four())
         who, userdata, flags, code = called.next()
         assert who is client
@@ -75,7 +75,7 @@ class ShapeCases:
 
     @case("handlers.on_disconnect_lost_new", on=FAULTS)
     def on_disconnect_lost_new(self, kit: Kit) -> None:
-        """on_disconnect with five arguments gets a failure when the connection was lost, not from the broker."""
+        """on_disconnect with five arguments gets a failure, not from the broker, for a lost connection."""
         _with(kit, "on_disconnect", called := FiveArguments())
         kit.broker.reset()
         _, _, flags, code, _ = called.next()
