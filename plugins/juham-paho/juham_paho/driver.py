@@ -60,6 +60,9 @@ class Driver:
         self._client = client
         self._paho = paho
         self._options = Options()
+        # Held by whoever hands something to paho, and while paho is told that its thread is gone: it would
+        # write on the caller's thread, and report as not sent what its own thread has sent already.
+        self._handing_over = threading.RLock()
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
         self._closing = False
@@ -110,8 +113,9 @@ class Driver:
             if thread.is_alive() and sock is not None:
                 sockets.cut(sock)
             thread.join()
-        self._client._reset_sockets()
-        self._client._thread = self._thread = None
+        with self._handing_over:
+            self._client._reset_sockets()
+            self._client._thread = self._thread = None
         if self._backend._connection.closing:
             self._forget()
         for name in self._originals:
@@ -122,7 +126,10 @@ class Driver:
         """See :meth:`juham_core.primitives.Backend._publish`."""
         properties = to_paho(message.properties, PacketTypes.PUBLISH) if message._properties else None
         while True:
-            info = self._paho.publish(message.topic, message.payload, message.qos, message.retain, properties)
+            with self._handing_over:
+                info = self._paho.publish(
+                    message.topic, message.payload, message.qos, message.retain, properties
+                )
             if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return int(info.mid)
             if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
@@ -137,11 +144,13 @@ class Driver:
         """See :meth:`juham_core.primitives.Backend._subscribe`."""
         five = self._client._protocol == MQTTv5
         filters = [(sub.topic_filter, subscribe_options(sub) if five else sub.qos) for sub in subscriptions]
-        return self._sent(self._paho.subscribe(filters), "subscribe")
+        with self._handing_over:
+            return self._sent(self._paho.subscribe(filters), "subscribe")
 
     def unsubscribe(self, topic_filters: list[str]) -> int:
         """See :meth:`juham_core.primitives.Backend._unsubscribe`."""
-        return self._sent(self._paho.unsubscribe(topic_filters), "unsubscribe")
+        with self._handing_over:
+            return self._sent(self._paho.unsubscribe(topic_filters), "unsubscribe")
 
     def ack(self, mid: int, qos: int) -> None:
         """See :meth:`juham_core.primitives.Backend._ack`."""
