@@ -17,6 +17,7 @@ from juham_core.testing.cases.reconnect import ReconnectCases
 from juham_core.testing.cases.resuming import ResumingCases
 from juham_core.testing.cases.shapes import ShapeCases
 from juham_core.testing.cases.subscribe import SubscribeCases
+from juham_core.testing.cases.transports import TransportCases
 from juham_core.testing.cases.unanswered import UnansweredCases
 from juham_core.testing.cases.wills import WillCases
 from juham_core.testing.definition import Case, cases_of
@@ -31,6 +32,7 @@ class BackendConformance(
     ShapeCases,
     AcknowledgingCases,
     ConnectCases,
+    TransportCases,
     ReconnectCases,
     ResumingCases,
     BackoffCases,
@@ -49,8 +51,10 @@ class BackendConformance(
     backend: ClassVar[str | type[JMqtt]]
     """The name of the backend, by which it is found through its entry point like any other."""
     known_failures: ClassVar[Mapping[str, str]] = {}
-    """Cases (``"connect.refused_port"``, or ``"connect.refused_port[faults]"`` for one place) that are known
-    to fail, and why. One that passes nevertheless is a failure."""
+    """Cases that are known to fail, and why; one that passes nevertheless is a failure.
+
+    ``"publish.payload_bytes"``, or ``"publish.payload_bytes[mosquitto]"`` for one place.
+    """
     options: ClassVar[Mapping[str, Any]] = {}
     """Options with which every client is configured, for a library that needs one."""
 

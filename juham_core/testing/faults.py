@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from juham_core.broker import Broker, Limits
 from juham_core.testing.link import FaultLink
 from juham_core.testing.script import Anything, Rule, Where
-from juham_core.testing.wirelog import PATIENCE, Entry, WireLog
+from juham_core.testing.wirelog import Entry, WireLog
 from juham_core.wire import Connect, Packet
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class FaultBroker:
         sent: bool = False,
         connection: int | None = None,
         where: Where | None = None,
-        timeout: float = PATIENCE,
+        timeout: float | None = None,
     ) -> Any:
         """Block until there are ``nth`` such packets in the record, counted from its beginning; return that.
 
@@ -215,7 +215,14 @@ class FaultBroker:
         entry: Entry = self.wire.wait_until(found, timeout, which)[0]
         return entry.packet
 
-    def wait_until(self, condition: Callable[[], Any], timeout: float = PATIENCE, what: str = "") -> Any:
+    def wait_for_count(
+        self, kind: str, count: int, *, sent: bool = False, timeout: float | None = None
+    ) -> None:
+        """Block until there have been so many of a kind: cheaper than :meth:`wait_for` among very many."""
+        what = f"{count:,} {kind}"
+        self.wire.wait_until(lambda: self.wire.count(kind, sent=sent) >= count, timeout, what)
+
+    def wait_until(self, condition: Callable[[], Any], timeout: float | None = None, what: str = "") -> Any:
         """Block until the condition, which is looked at whenever something happens here; return its value."""
         return self.wire.wait_until(condition, timeout, what or "the condition")
 

@@ -9,16 +9,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
+from juham_core.broker.embedded import EmbeddedBroker
 from juham_core.capabilities import Capabilities
 from juham_core.errors import NotSupportedError
 from juham_core.jmqtt import JMqtt
 from juham_core.testing.faults import FaultBroker
 from juham_core.testing.observer import Observer
+from juham_core.testing.patience import patience
 from juham_core.testing.place import Place
 from juham_core.testing.waiting import FiveArguments, Inbox, Recorder, eventually
-from juham_core.testing.wirelog import PATIENCE
+from juham_core.testing.websocket import WebsocketBridge
 from juham_core.wire import MQTT_5, MQTT_311
 
 
@@ -34,9 +37,6 @@ class Kit:
     >>> inbox = kit.inbox(client, kit.topic)          # subscribed; inbox.next() is the next message
     >>> kit.broker.on("publish").reset()              # in cases with on=FAULTS
     """
-
-    patience = PATIENCE
-    """Seconds after which a wait has failed."""
 
     def __init__(
         self,
@@ -58,6 +58,11 @@ class Kit:
         self._backend_name = backend_name
         self._options = dict(options or {})
         self._stack = ExitStack()
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a wait has failed."""
+        return patience()
 
     @property
     def backend_name(self) -> str:
@@ -153,6 +158,23 @@ class Kit:
             knocking.connect_ex(hole.getsockname())
         host, port = hole.getsockname()
         return host, port
+
+    def mute_server(self) -> tuple[str, int]:
+        """Host and port where a TCP connection is made, and nothing is ever said."""
+        server = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        host, port = server.getsockname()
+        return host, port
+
+    def unix_socket(self) -> str:
+        """The path of a unix socket that leads to a broker of its own."""
+        folder = self._stack.enter_context(TemporaryDirectory(prefix="juham-kit-"))
+        path = f"{folder}/mqtt.sock"
+        self._stack.enter_context(EmbeddedBroker(unix_path=path))
+        return path
+
+    def websocket(self, to: FaultBroker) -> WebsocketBridge:
+        """A websocket in front of a broker."""
+        return self._stack.enter_context(WebsocketBridge((to.host, to.port)))
 
     # --- waiting ------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from juham_core.memory import MemoryLink, hub_of
-from juham_core.testing.wirelog import PATIENCE
+from juham_core.testing.patience import patience
 from juham_core.wire import (
     MQTT_311,
     Connack,
@@ -131,16 +131,15 @@ class Observer:
 
     # --- seeing ---------------------------------------------------------------------------------------
 
-    def message(self, timeout: float = PATIENCE) -> Publish:
+    def message(self, timeout: float | None = None) -> Publish:
         """The next message."""
         if not self._messages:
-            self._pump(time.monotonic() + timeout, lambda: bool(self._messages), "a message")
+            self._pump(timeout, lambda: bool(self._messages), "a message")
         return self._messages.popleft()
 
-    def messages(self, count: int, timeout: float = PATIENCE) -> list[Publish]:
+    def messages(self, count: int, timeout: float | None = None) -> list[Publish]:
         """The next ``count`` messages, in order."""
-        deadline = time.monotonic() + timeout
-        self._pump(deadline, lambda: len(self._messages) >= count, f"{count} messages")
+        self._pump(timeout, lambda: len(self._messages) >= count, f"{count} messages")
         return [self._messages.popleft() for _ in range(count)]
 
     def drain(self) -> list[Publish]:
@@ -149,7 +148,7 @@ class Observer:
         self.subscribe(marker, qos=1)
         self.publish(marker, qos=1)
         self._pump(
-            time.monotonic() + PATIENCE,
+            None,
             lambda: any(message.topic == marker for message in self._messages),
             "its own marker",
         )
@@ -203,10 +202,11 @@ class Observer:
             if isinstance(packet, kind) and packet_id in (None, getattr(packet, "packet_id", None)):
                 answers.append(packet)
 
-        self._pump(time.monotonic() + PATIENCE, lambda: bool(answers), kind.__name__.upper(), look)
+        self._pump(None, lambda: bool(answers), kind.__name__.upper(), look)
         return answers[0]
 
-    def _pump(self, deadline: float, done: Any, what: str, look: Any = None) -> None:
+    def _pump(self, timeout: float | None, done: Any, what: str, look: Any = None) -> None:
+        deadline = time.monotonic() + (patience() if timeout is None else timeout)
         while not done():
             left = deadline - time.monotonic()
             if left <= 0:
@@ -240,11 +240,11 @@ class SocketObserver(Observer):
 
     def _open(self) -> None:
         self._decoder = Decoder(self.protocol)
-        self._socket = socket.create_connection(self._where, PATIENCE)
+        self._socket = socket.create_connection(self._where, patience())
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _write(self, packet: Packet) -> None:
-        self._socket.settimeout(PATIENCE)
+        self._socket.settimeout(patience())
         self._socket.sendall(encode(packet, self.protocol))
 
     def _read(self, timeout: float) -> list[Packet]:

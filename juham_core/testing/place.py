@@ -17,7 +17,7 @@ from juham_core.testing.observer import MemoryObserver, Observer, SocketObserver
 from juham_core.testing.waiting import eventually
 from juham_core.url import parse_url
 
-FAULT_BROKER: Final = "faults"
+FAULT_BROKER: Final = "fault_broker"
 MOSQUITTO: Final = "mosquitto"
 GIVEN: Final = "url"
 MEMORY: Final = "memory"

@@ -10,7 +10,7 @@ The JSON is one object::
                    "cases": [{"id": "publish.payload_bytes", "level": "semantics", "place": "mosquitto",
                               "rule": "...", "outcome": "passed", "seconds": 0.031, "reason": ""}, ...]}]}
 
-``place`` is ``faults`` (the fault broker), ``mosquitto``, ``url`` (the broker that was given), ``memory`` or
+``place`` is ``fault_broker``, ``mosquitto``, ``url`` (the broker that was given), ``memory`` or
 ``none``. ``outcome`` is one of :data:`OUTCOMES`.
 """
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from juham_core.testing.patience import patience
 from juham_core.wire import Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel, Suback, Unsuback
 
 if TYPE_CHECKING:
@@ -168,8 +169,9 @@ class Rule:
         """True once the rule has applied to a packet."""
         return self._happened.is_set()
 
-    def wait(self, timeout: float = 10.0) -> None:
+    def wait(self, timeout: float | None = None) -> None:
         """Block until the rule has applied; AssertionError after ``timeout`` seconds."""
+        timeout = patience() if timeout is None else timeout
         if not self._happened.wait(timeout):
             raise AssertionError(f"{self} did not come to pass within {timeout} s")
 

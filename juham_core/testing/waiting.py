@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from juham_core.message import MqttMsg
-from juham_core.testing.wirelog import PATIENCE
+from juham_core.testing.patience import patience
 
 
 class Recorder:
@@ -26,8 +26,9 @@ class Recorder:
         """Calls that have not been taken out."""
         return self._calls.qsize()
 
-    def next(self, timeout: float = PATIENCE) -> Any:
+    def next(self, timeout: float | None = None) -> Any:
         """The arguments of the next call; AssertionError if there is none in time."""
+        timeout = patience() if timeout is None else timeout
         try:
             return self._calls.get(timeout=timeout)
         except queue.Empty:
@@ -45,16 +46,16 @@ class Inbox(Recorder):
     def __call__(self, *args: Any) -> None:
         super().__call__(*args)
 
-    def next(self, timeout: float = PATIENCE) -> MqttMsg:
+    def next(self, timeout: float | None = None) -> MqttMsg:
         """The next message."""
         message: MqttMsg = super().next(timeout)[2]
         return message
 
-    def take(self, count: int, timeout: float = PATIENCE) -> list[MqttMsg]:
+    def take(self, count: int, timeout: float | None = None) -> list[MqttMsg]:
         """The next ``count`` messages."""
         return [self.next(timeout) for _ in range(count)]
 
-    def payloads(self, count: int, timeout: float = PATIENCE) -> list[bytes]:
+    def payloads(self, count: int, timeout: float | None = None) -> list[bytes]:
         """The payloads of the next ``count`` messages."""
         return [message.payload for message in self.take(count, timeout)]
 
@@ -66,11 +67,12 @@ class FiveArguments(Recorder):
         super().__call__(client, userdata, third, fourth, properties)
 
 
-def eventually(condition: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:
+def eventually(condition: Callable[[], Any], what: str, timeout: float | None = None) -> Any:
     """Block until the condition is true, for what nothing announces; return its value.
 
     Raises AssertionError after ``timeout`` seconds.
     """
+    timeout = patience() if timeout is None else timeout
     pause = threading.Event()
     deadline = time.monotonic() + timeout
     while not (value := condition()):

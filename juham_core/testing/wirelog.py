@@ -9,10 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from juham_core.testing.patience import patience
 from juham_core.wire import Packet
-
-PATIENCE = 10.0
-"""Seconds after which waiting for something is given up: far more than anything takes on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +76,12 @@ class WireLog:
                 and (where is None or where(entry.packet))
             ]
 
-    def wait_until(self, condition: Callable[[], Any], timeout: float, what: str) -> Any:
+    def wait_until(self, condition: Callable[[], Any], timeout: float | None, what: str) -> Any:
         """Block until the condition is true, looking whenever something happens; return its value.
 
-        Raises AssertionError, with the log, after ``timeout`` seconds.
+        Raises AssertionError, with the log, after ``timeout`` seconds (None: the kit's patience).
         """
+        timeout = patience() if timeout is None else timeout
         deadline = time.monotonic() + timeout
         with self._changed:
             while not (value := condition()):

@@ -36,17 +36,18 @@ class BackoffCases:
     def backoff_capped(self, kit: Kit) -> None:
         """No pause is longer than reconnect_max, however many attempts have failed."""
         _failing(kit, 9, reconnect_min=0.05, reconnect_max=0.1)
-        assert max(_pauses(kit, 8)) <= 0.1 + _BUSY
+        for count in range(1, 9):
+            assert _pauses(kit, count)[-1] <= 0.1 + _BUSY
 
     @case("reconnect.backoff_jitter", on=FAULTS)
     def backoff_jitter(self, kit: Kit) -> None:
         """Pauses are not all alike: a thousand clients are not to come back at the same instant."""
         cap = 0.2
-        _failing(kit, 31, reconnect_min=cap, reconnect_max=cap)
-        for count in range(1, 31):
+        _failing(kit, 21, reconnect_min=cap, reconnect_max=cap)
+        for count in range(1, 21):
             if _pauses(kit, count)[-1] < 0.9 * cap:
                 return
-        raise AssertionError(f"none of 30 pauses is shorter than the full {cap} s")
+        raise AssertionError(f"none of 20 pauses is shorter than the full {cap} s")
 
     @case("reconnect.backoff_resets", on=FAULTS)
     def backoff_resets(self, kit: Kit) -> None:

@@ -11,6 +11,7 @@ from juham_core.testing.definition import FAULTS, case
 from juham_core.testing.kit import Kit
 from juham_core.wire import Connack, Will
 
+_PASSWORD = "hunter2-s€cret"  # noqa: S105 - it is nobody's
 _SOON = 0.5
 """A connect_timeout that is kept short, in seconds."""
 
@@ -195,11 +196,11 @@ class ConnectCases:
     @case("connect.packet", on=FAULTS)
     def packet(self, kit: Kit) -> None:
         """CONNECT carries what the options say (MQTT 5 section 3.1)."""
-        kit.connect(client_id="kit-client", keepalive=17, username="anna", password="s€cret")
+        kit.connect(client_id="kit-client", keepalive=17, username="anna", password=_PASSWORD)
         connect = kit.broker.wait_for("connect")
         said = (connect.protocol, connect.client_id, connect.clean_start, connect.keepalive)
         assert said == (kit.protocol, "kit-client", True, 17)
-        assert (connect.username, connect.password, connect.will) == ("anna", "s€cret".encode(), None)
+        assert (connect.username, connect.password, connect.will) == ("anna", _PASSWORD.encode(), None)
 
     @case("connect.packet_will", on=FAULTS)
     def packet_will(self, kit: Kit) -> None:
@@ -305,12 +306,12 @@ class ConnectCases:
     def secret_hidden(self, kit: Kit) -> None:
         """A password shows neither in a repr, nor in an error, nor in what is saved."""
         kit.broker.before("connack").change(reason_code=0x86)
-        client = kit.create(username="anna", password="hunter2-secret")
+        client = kit.create(username="anna", password=_PASSWORD)
         client.connect_to_server()
         with kit.raises(AuthError) as caught:
             client.wait_until_connected(kit.patience)
         for shown in (repr(client), repr(client.options), repr(caught[0]), str(client.to_dict())):
-            assert "hunter2-secret" not in shown
+            assert _PASSWORD not in shown
 
     @case("connect.one_call", on=FAULTS)
     def one_call(self, kit: Kit) -> None:

@@ -11,6 +11,7 @@ from juham_core.hookspecs import hookimpl
 from juham_core.jmqtt import JMqtt
 from juham_core.options import Options
 from juham_core.testing.kit import Kit
+from juham_core.testing.patience import patience
 from juham_core.testing.waiting import FiveArguments
 
 
@@ -64,4 +65,4 @@ class Attempts:
 
     def next(self) -> None:
         """Wait for the next attempt to begin."""
-        assert self._begun.acquire(timeout=Kit.patience), "there is no further attempt"
+        assert self._begun.acquire(timeout=patience()), "there is no further attempt"

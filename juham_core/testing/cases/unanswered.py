@@ -5,6 +5,7 @@ No client library asks again on a live connection, and MQTT forbids it (MQTT 5 s
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from juham_core.testing.cases.losing import lasting, watched
@@ -62,7 +63,9 @@ class UnansweredCases:
         client, lost, _ = watched(kit, ack_timeout=_SOON)
         observer = kit.observer(kit.topic)
         missing = client.publish(kit.topic, b"missing", qos=1)
+        enough = time.monotonic() + kit.patience
         while not lost.count:
+            assert time.monotonic() < enough, "the connection was not given up"
             client.publish(f"{kit.topic}/others", b"x", qos=1).wait(kit.patience)
         missing.wait(kit.patience)
         assert {message.payload for message in observer.drain()} == {b"missing"}
