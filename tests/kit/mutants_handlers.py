@@ -115,7 +115,11 @@ class JForgetsToEmpty(JToy):
 class JOldShapes(JToy):
     def _get_handler(self, event):
         handler = super()._get_handler(event)
-        return handler and (lambda *args: handler(*args))
+
+        def old(*args):
+            handler(*args)
+
+        return handler and old
 
 
 @mutant("handlers.on_disconnect_old", "reports a deliberate disconnect as a lost connection")
@@ -128,9 +132,11 @@ class JAlwaysLost(JToy):
 
 @mutant("handlers.on_publish_old", "gives on_publish the packet identifier in the place of the receipt's mid")
 class JOtherMids(JToy):
-    def _report_published(self, receipt, properties):
-        receipt.mid += 1000
-        super()._report_published(receipt, properties)
+    def _get_handler(self, event):
+        handler = super()._get_handler(event)
+        if event != "on_publish":
+            return handler
+        return lambda client, userdata, mid: handler(client, userdata, mid + 1000)
 
 
 # --- duplicates and acknowledgements ------------------------------------------------------------------
