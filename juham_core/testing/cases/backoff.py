@@ -59,8 +59,8 @@ class BackoffCases:
         kit.broker.wait_for("accept", nth=9)
         assert _pauses(kit, 8)[-1] <= 0.05 + _BUSY  # else it would be 1.6 s or more
 
-    @case("reconnect.refused_port", on=FAULTS)
-    def refused_port(self, kit: Kit) -> None:
+    @case("reconnect.nobody_listens", on=FAULTS)
+    def nobody_listens(self, kit: Kit) -> None:
         """Attempts go on while nobody listens, and the first that can succeed does."""
         client = kit.connect()
         attempts = Attempts.of(kit, client)

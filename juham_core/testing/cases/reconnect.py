@@ -70,8 +70,8 @@ class ReconnectCases:
         receipt.wait(kit.patience)
         assert inbox.payloads(1) == [b"meanwhile"]
 
-    @case("reconnect.twice_in_a_row", on=FAULTS)
-    def twice_in_a_row(self, kit: Kit) -> None:
+    @case("reconnect.lost_again", on=FAULTS)
+    def lost_again(self, kit: Kit) -> None:
         """A connection lost again at once, right behind CONNACK, comes back all the same."""
         kit.broker.before("connack", connection=2).change().close()
         client, _, _ = watched(kit)
