@@ -16,6 +16,7 @@ from juham_core.testing.cases.receipts import ReceiptCases
 from juham_core.testing.cases.reconnect import ReconnectCases
 from juham_core.testing.cases.resuming import ResumingCases
 from juham_core.testing.cases.shapes import ShapeCases
+from juham_core.testing.cases.streams import StreamCases
 from juham_core.testing.cases.subscribe import SubscribeCases
 from juham_core.testing.cases.transports import TransportCases
 from juham_core.testing.cases.unanswered import UnansweredCases
@@ -37,6 +38,7 @@ class BackendConformance(
     ResumingCases,
     BackoffCases,
     UnansweredCases,
+    StreamCases,
     WillCases,
 ):
     """The contract of :class:`~juham_core.jmqtt.JMqtt`, case by case, for one backend.

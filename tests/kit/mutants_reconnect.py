@@ -23,6 +23,13 @@ class JNoKeepalive(JToy):
         return super()._make_connect(options)
 
 
+@mutant("reconnect.half_open_busy", "sends no pings while it has something else to send")
+class JPingsWhenIdle(JToy):
+    def _write(self, sock, packet):
+        super()._write(sock, packet)
+        self._pinged_at = time.monotonic()
+
+
 @mutant("reconnect.after_malformed", "stays on a connection that it cannot read any more")
 class JDeaf(JToy):
     def _ended(self, sock, error):
@@ -198,6 +205,31 @@ class JBackToPublish(JToy):
             self._send(Pubrel(packet.packet_id))
         else:
             super()._on_answer(packet)
+
+
+@mutant("reconnect.stream_out_qos_2", "forgets with the connection that it had released a message")
+class JForgetsReleased(JToy):
+    def _on_connack(self, packet):
+        resume = type(self._exchanges).resume
+        self._exchanges.resume = lambda: [
+            each for each in resume(self._exchanges) if isinstance(each, Publish)
+        ]
+        super()._on_connack(packet)
+
+
+@mutant("reconnect.stream_in_qos_1", "takes a message that comes again for a duplicate")
+class JDropsDuplicates(JToy):
+    def _received(self, topic, payload, qos, retain, dup, *more):
+        if not dup:
+            super()._received(topic, payload, qos, retain, dup, *more)
+
+
+@mutant("reconnect.stream_in_qos_2", "takes each message that comes again for a new one")
+class JHandlesTwice(JToy):
+    def _on_publish_packet(self, packet):
+        if packet.dup:
+            self._exchanges._received.discard(packet.packet_id)
+        super()._on_publish_packet(packet)
 
 
 @mutant("reconnect.resent_in_order", "sends the newest message in flight first")
