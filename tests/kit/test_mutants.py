@@ -2,6 +2,7 @@
 
 import mutants_handlers  # noqa: F401 - its mutants enter themselves
 import mutants_reconnect  # noqa: F401 - as above
+import mutants_resuming  # noqa: F401 - as above
 import pytest
 from mutants import MUTANTS
 from toy import JToy
