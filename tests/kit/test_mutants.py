@@ -1,15 +1,13 @@
 """The proof of the kit: every mutant is caught by the case named for it, and the correct toy passes all."""
 
-import mutants_handlers  # noqa: F401 - its mutants enter themselves
-import mutants_reconnect  # noqa: F401 - as above
-import mutants_resuming  # noqa: F401 - as above
 import pytest
-from mutants import MUTANTS
+from mutants import load_all
 from toy import JToy
 
 from juham_core.testing import catalogue, run_case
 from juham_core.testing.patience import less_patience
 
+MUTANTS = load_all()
 CASES = [case.id for case in catalogue()]
 
 

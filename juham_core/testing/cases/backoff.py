@@ -53,7 +53,7 @@ class BackoffCases:
     def backoff_resets(self, kit: Kit) -> None:
         """After a connection that was accepted the pause begins at reconnect_min again."""
         client = _failing(kit, 7, reconnect_min=0.05, reconnect_max=60.0)
-        kit.broker.wait_for("connack", sent=True, connection=8)
+        kit.broker.wait_for("connack", sent=True, connection=8, timeout=20)
         client.publish(kit.topic, b"x", qos=1).wait(kit.patience)
         kit.broker.reset()
         kit.broker.wait_for("accept", nth=9)
