@@ -49,7 +49,7 @@ class JNewName(JToy):
 
 
 @mutant("reconnect.switched_off", "reconnects although it is told not to")
-class JInsists(JToy):
+class JReconnectsAnyway(JToy):
     def configure(self, **options):
         super().configure(**{**options, "reconnect": True})
 
@@ -72,7 +72,7 @@ class JWillOnce(JToy):
 
 
 @mutant("reconnect.will_after_crash", "has no will")
-class JNoWill(JToy):
+class JDiesIntestate(JToy):
     def _open(self, options):
         super()._open(options.changed(will=None))
 
@@ -196,7 +196,7 @@ class JNoJitter(JToy):
 
 
 @mutant("reconnect.backoff_resets", "does not begin anew after a success")
-class JNoReset(JToy):
+class JKeepsItsPause(JToy):
     def _connack(self, *args, **more):
         failures = self._connection._failures
         super()._connack(*args, **more)
@@ -221,7 +221,7 @@ class JHidesReason(JTugOfWar):
 
 
 @mutant("reconnect.transient_refusal", "gives up at any refusal")
-class JGivesUp(JToy):
+class JTakesNoForNever(JToy):
     def _connack(self, session_present, reason_code=0, *args, **more):
         super()._connack(session_present, 0x87 if reason_code else 0, *args, **more)
 
@@ -243,6 +243,6 @@ class JSleeps(JToy):
 
 
 @mutant("reconnect.close_in_attempt", "gives an attempt all the time in the world")
-class JPatient(JToy):
+class JHangsOn(JToy):
     def _open(self, options):
         super()._open(options.changed(connect_timeout=4.0))
