@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from juham_core.jmqtt import JMqtt
+from juham_core.testing.cases.acknowledging import AcknowledgingCases
+from juham_core.testing.cases.backoff import BackoffCases
 from juham_core.testing.cases.connect import ConnectCases
 from juham_core.testing.cases.endurance import EnduranceCases
+from juham_core.testing.cases.handlers import HandlerCases
 from juham_core.testing.cases.lifecycle import LifecycleCases
 from juham_core.testing.cases.loop import LoopCases
 from juham_core.testing.cases.matching import MatchingCases
@@ -16,9 +19,15 @@ from juham_core.testing.cases.mqtt5_session import Mqtt5SessionCases
 from juham_core.testing.cases.packaging import PackagingCases
 from juham_core.testing.cases.publish import PublishCases
 from juham_core.testing.cases.receipts import ReceiptCases
+from juham_core.testing.cases.reconnect import ReconnectCases
+from juham_core.testing.cases.resuming import ResumingCases
+from juham_core.testing.cases.shapes import ShapeCases
+from juham_core.testing.cases.streams import StreamCases
 from juham_core.testing.cases.subscribe import SubscribeCases
 from juham_core.testing.cases.threads import ThreadsCases
 from juham_core.testing.cases.transports import TransportCases
+from juham_core.testing.cases.unanswered import UnansweredCases
+from juham_core.testing.cases.wills import WillCases
 from juham_core.testing.definition import Case, cases_of
 
 
@@ -28,11 +37,20 @@ class BackendConformance(
     ReceiptCases,
     SubscribeCases,
     MatchingCases,
+    HandlerCases,
+    ShapeCases,
+    AcknowledgingCases,
     LifecycleCases,
     LoopCases,
     ThreadsCases,
     ConnectCases,
     TransportCases,
+    ReconnectCases,
+    ResumingCases,
+    BackoffCases,
+    UnansweredCases,
+    StreamCases,
+    WillCases,
     Mqtt5Cases,
     Mqtt5SessionCases,
     EnduranceCases,

@@ -99,7 +99,8 @@ def case_of(function: Any) -> Case | None:
 def cases_of(suite: type) -> list[Case]:
     """The cases of a class and its bases, sorted by level, then in the order in which they are written.
 
-    Raises ValueError if two have the same identifier.
+    A case is overridden by a method of its name in a class derived from its own; in other classes the name
+    may be used for something else. Raises ValueError if two have the same identifier.
     """
     cases: list[Case] = []
     for place, base in enumerate(suite.__mro__):

@@ -114,8 +114,8 @@ class Kit:
         client.subscribe(topic, qos, **how).wait(self.patience)
 
     @staticmethod
-    def handle(client: JMqtt, event: str, handler: Callable[..., Any]) -> None:
-        """Set the handler of ``on_connect`` or another event, in the way that works on every backend."""
+    def handle(client: JMqtt, event: str, handler: Callable[..., Any] | None) -> None:
+        """Set the handler of ``on_connect`` or another event, None for no handler, on every backend."""
         setattr(client, event, handler)
 
     def verdicts(self, client: JMqtt) -> FiveArguments:

@@ -7,6 +7,7 @@ private methods are replaced on the instance; closing puts them back.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 from paho.mqtt.client import MQTTv5
@@ -46,7 +47,8 @@ class Driver(Network):
         """See :meth:`juham_core.primitives.Backend._close`."""
         self._closing = True
         thread = self._thread
-        if thread is threading.current_thread():
+        own = thread is threading.current_thread()
+        if own:
             # A receipt's callback or a hook: the thread ends once they have returned.
             if deliberate:
                 self._paho.disconnect()
@@ -60,8 +62,10 @@ class Driver(Network):
             if thread.is_alive() and sock is not None:
                 sockets.cut(sock)
             thread.join()
-        self._client._reset_sockets()
-        self._client._thread = self._thread = None
+        # paho's own thread may hold a lock of paho's that whoever hands something over waits for.
+        with contextlib.nullcontext() if own else self._handing_over:
+            self._client._reset_sockets()
+            self._client._thread = self._thread = None
         if self._backend._connection.closing:
             self._forget()
         self._put_back()
@@ -70,7 +74,10 @@ class Driver(Network):
         """See :meth:`juham_core.primitives.Backend._publish`."""
         properties = to_paho(message.properties, PacketTypes.PUBLISH) if message._properties else None
         while True:
-            info = self._paho.publish(message.topic, message.payload, message.qos, message.retain, properties)
+            with self._handing_over:
+                info = self._paho.publish(
+                    message.topic, message.payload, message.qos, message.retain, properties
+                )
             if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return int(info.mid)
             if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
@@ -85,11 +92,13 @@ class Driver(Network):
         """See :meth:`juham_core.primitives.Backend._subscribe`."""
         five = self._client._protocol == MQTTv5
         filters = [(sub.topic_filter, subscribe_options(sub) if five else sub.qos) for sub in subscriptions]
-        return self._sent(self._paho.subscribe(filters), "subscribe")
+        with self._handing_over:
+            return self._sent(self._paho.subscribe(filters), "subscribe")
 
     def unsubscribe(self, topic_filters: list[str]) -> int:
         """See :meth:`juham_core.primitives.Backend._unsubscribe`."""
-        return self._sent(self._paho.unsubscribe(topic_filters), "unsubscribe")
+        with self._handing_over:
+            return self._sent(self._paho.unsubscribe(topic_filters), "unsubscribe")
 
     def ack(self, mid: int, qos: int) -> None:
         """See :meth:`juham_core.primitives.Backend._ack`."""

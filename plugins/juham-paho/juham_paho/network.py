@@ -55,6 +55,9 @@ class Network:
         self._client = client
         self._paho = paho
         self._options = Options()
+        # Held by whoever hands something to paho, and while paho is told that its thread is gone: it would
+        # write on the caller's thread, and report as not sent what its own thread has sent already.
+        self._handing_over = threading.RLock()
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
         self._closing = False

@@ -1,0 +1,176 @@
+"""Cases about received messages of QoS 1 and 2: duplicates, and acknowledgement by the application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from juham_core.errors import NotSupportedError
+from juham_core.jmqtt import JMqtt
+from juham_core.testing.cases.losing import lasting
+from juham_core.testing.definition import FAULTS, case
+from juham_core.testing.kit import Kit
+from juham_core.wire import Publish, Pubrel
+
+
+class AcknowledgingCases:
+    """The subject ``handlers``, continued."""
+
+    # --- duplicates ---------------------------------------------------------------------------------
+
+    @case("handlers.qos_2_once", on=FAULTS, needs="qos_2")
+    def qos_2_once(self, kit: Kit) -> None:
+        """A QoS 2 message that the broker sends twice before PUBREL is handled once (section 4.3.3)."""
+        kit.broker.before("publish", nth=1).twice()
+        inbox = kit.inbox(kit.connect(), kit.topic, qos=2)
+        observer = kit.observer()
+        observer.publish(kit.topic, b"once", qos=2)
+        observer.publish(kit.topic, b"next", qos=2)
+        assert inbox.payloads(2) == [b"once", b"next"]
+        inbox.nothing()
+
+    @case("handlers.qos_2_id_again", on=FAULTS, needs="qos_2")
+    def qos_2_id_again(self, kit: Kit) -> None:
+        """After PUBREL the same identifier brings another message, which is handled (section 4.3.3)."""
+        inbox = kit.inbox(kit.connect(), kit.topic, qos=2)
+        for number in (1, 2):
+            kit.broker.send(Publish(kit.topic, b"%d" % number, qos=2, packet_id=77))
+            kit.broker.wait_for("pubrec", nth=number)
+            kit.broker.send(Pubrel(77))
+            kit.broker.wait_for("pubcomp", nth=number)
+        assert inbox.payloads(2) == [b"1", b"2"]
+
+    @case("handlers.qos_1_dup_shown", on=FAULTS)
+    def qos_1_dup_shown(self, kit: Kit) -> None:
+        """A QoS 1 message that comes again is delivered again, and shows DUP (section 3.3.1.1)."""
+        kit.broker.before("publish", nth=1).twice()
+        inbox = kit.inbox(kit.connect(), kit.topic)
+        kit.observer().publish(kit.topic, b"x")
+        assert [message.dup for message in inbox.take(2)] == [False, True]
+
+    @case("handlers.qos_2_cut_at_pubrec", on=FAULTS, needs=("qos_2", "persistent_session"))
+    def qos_2_cut_at_pubrec(self, kit: Kit) -> None:
+        """A QoS 2 message whose PUBREC is lost with the connection is handled once (section 4.4)."""
+        kit.broker.on("pubrec", nth=1).reset()
+        _handled_once(kit)
+
+    @case("handlers.qos_2_cut_at_pubrel", on=FAULTS, needs=("qos_2", "persistent_session"))
+    def qos_2_cut_at_pubrel(self, kit: Kit) -> None:
+        """A QoS 2 message whose PUBREL is lost with the connection is handled once (section 4.4)."""
+        kit.broker.before("pubrel", nth=1).reset()
+        _handled_once(kit)
+
+    @case("handlers.qos_2_cut_at_pubcomp", on=FAULTS, needs=("qos_2", "persistent_session"))
+    def qos_2_cut_at_pubcomp(self, kit: Kit) -> None:
+        """A QoS 2 message whose PUBCOMP is lost with the connection is handled once (section 4.4)."""
+        kit.broker.on("pubcomp", nth=1).reset()
+        _handled_once(kit)
+
+    # --- by the application -------------------------------------------------------------------------
+
+    @case("handlers.ack_missing", on=FAULTS, needs=("manual_ack", "persistent_session"))
+    def ack_missing(self, kit: Kit) -> None:
+        """What the application did not acknowledge comes again with DUP after a reconnect (section 4.4)."""
+        client = kit.connect(manual_ack=True, **lasting(kit))
+        inbox = kit.inbox(client, kit.topic)
+        observer = kit.observer()
+        observer.publish(kit.topic, b"x")
+        observer.publish(kit.topic, b"marker", qos=0)
+        assert not inbox.take(2)[0].dup
+        kit.subscribe(client, f"{kit.topic}/marker")  # whatever was on its way has arrived
+        assert kit.broker.packets("puback") == []
+        kit.broker.reset(1)
+        again = inbox.next()
+        assert (again.payload, again.dup) == (b"x", True)
+        client.ack(again.mid, again.qos)
+        kit.broker.wait_for("puback")
+
+    @case("handlers.ack_given", on=FAULTS, needs=("manual_ack", "persistent_session"))
+    def ack_given(self, kit: Kit) -> None:
+        """What the application acknowledged does not come again after a reconnect (section 4.3.2)."""
+        client = kit.connect(manual_ack=True, **lasting(kit))
+        inbox = kit.inbox(client, kit.topic)
+        observer = kit.observer()
+        observer.publish(kit.topic, b"first")
+        message = inbox.next()
+        assert client.ack(message.mid, message.qos) == 0
+        assert kit.broker.wait_for("puback").packet_id == message.mid
+        kit.broker.reset(1)
+        kit.broker.wait_for("connack", sent=True, connection=3)
+        observer.publish(kit.topic, b"second")
+        assert inbox.payloads(1) == [b"second"]
+
+    @case("handlers.ack_qos_2", on=FAULTS, needs=("manual_ack", "qos_2"))
+    def ack_qos_2(self, kit: Kit) -> None:
+        """At QoS 2 the exchange does not end with PUBCOMP before the application has acknowledged."""
+        client = kit.connect(manual_ack=True)
+        inbox = kit.inbox(client, kit.topic, qos=2)
+        observer = kit.observer()
+        observer.publish(kit.topic, b"x", qos=2)
+        observer.publish(kit.topic, b"marker", qos=0)
+        # Some libraries deliver at PUBLISH and some at PUBREL, which the marker may overtake.
+        message = next(each for each in inbox.take(2) if each.qos == 2)
+        kit.subscribe(client, f"{kit.topic}/marker")  # whatever was on its way has arrived
+        assert kit.broker.packets("pubcomp", connection=1) == []
+        client.ack(message.mid, message.qos)
+        assert kit.broker.wait_for("pubcomp", connection=1).packet_id == message.mid
+
+    @case("handlers.ack_in_handler", on=FAULTS, needs="manual_ack")
+    def ack_in_handler(self, kit: Kit) -> None:
+        """A message may be acknowledged inside its handler."""
+        client = kit.connect(manual_ack=True)
+
+        def handler(client: JMqtt, _userdata: Any, message: Any) -> None:
+            client.ack(message.mid, message.qos)
+
+        kit.handle(client, "on_message", handler)
+        kit.subscribe(client, kit.topic)
+        kit.observer().publish(kit.topic, b"x")
+        kit.broker.wait_for("puback", connection=1)
+
+    @case("handlers.ack_out_of_session", on=FAULTS, needs=("manual_ack", "persistent_session"))
+    def ack_out_of_session(self, kit: Kit) -> None:
+        """To acknowledge what an earlier connection brought does no harm: the broker sends it again."""
+        client = kit.connect(manual_ack=True, **lasting(kit))
+        inbox = kit.inbox(client, kit.topic)
+        kit.observer().publish(kit.topic, b"x")
+        message = inbox.next()
+        kit.broker.before("publish", connection=3).withhold()
+        kit.broker.reset(1)
+        kit.broker.wait_for("connack", sent=True, connection=3)
+        client.ack(message.mid, message.qos)
+        client.publish(f"{kit.topic}/alive", b"x", qos=1).wait(kit.patience)
+        assert client.is_connected()
+
+    @case("handlers.ack_unasked", needs="manual_ack")
+    def ack_unasked(self, kit: Kit) -> None:
+        """Without the option manual_ack, ack raises NotSupportedError: it would answer twice."""
+        client = kit.connect()
+        inbox = kit.inbox(client, kit.topic)
+        kit.observer().publish(kit.topic, b"x")
+        message = inbox.next()
+        with kit.raises(NotSupportedError):
+            client.ack(message.mid, message.qos)
+
+    @case("handlers.ack_by_itself", on=FAULTS)
+    def ack_by_itself(self, kit: Kit) -> None:
+        """Without the option manual_ack each QoS 1 message is acknowledged once, in order (section 4.6)."""
+        inbox = kit.inbox(kit.connect(), kit.topic)
+        observer = kit.observer()
+        for number in range(20):
+            observer.publish(kit.topic, str(number))
+        inbox.take(20)
+        kit.broker.wait_for("puback", nth=20, connection=1)
+        sent = kit.broker.packets("publish", sent=True, connection=1)
+        answers = kit.broker.packets("puback", connection=1)
+        assert [each.packet_id for each in answers] == [each.packet_id for each in sent]
+
+
+def _handled_once(kit: Kit) -> None:
+    client = kit.connect(**lasting(kit))
+    inbox = kit.inbox(client, kit.topic, qos=2)
+    observer = kit.observer()
+    observer.publish(kit.topic, b"once", qos=2)
+    kit.broker.wait_for("pubcomp", where=lambda packet: packet.reason_code < 0x80, connection=3)
+    observer.publish(kit.topic, b"next", qos=2)
+    assert inbox.payloads(2) == [b"once", b"next"]
+    inbox.nothing()
