@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -20,6 +21,8 @@ from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+log = logging.getLogger("juham.message")
 
 RC_SUCCESS: Final = 0
 RC_NO_CONN: Final = 4
@@ -209,7 +212,10 @@ class Receipt:
                 callback = callbacks.pop(0)
             except IndexError:  # another thread took the last one
                 return
-            callback(self)
+            try:
+                callback(self)
+            except Exception:  # it runs on a library's thread, which must not die of it
+                log.exception("a callback of %r failed", self)
 
     def __iter__(self) -> Iterator[int]:
         yield self.rc
@@ -238,12 +244,13 @@ class PublishReceipt(Receipt):
     :class:`~juham_core.errors.NotConnectedError` if the client is closed first.
     """
 
-    __slots__ = ("_message", "reason_code")
+    __slots__ = ("_message", "reason_code", "sent_at")
 
     def __init__(self, mid: int = 0, message: MqttMsg | None = None) -> None:
         super().__init__(mid)
         self._message = message
         self.reason_code: ReasonCode | None = None
+        self.sent_at = 0.0
 
     def is_published(self) -> bool:
         """Paho's name: True once done. Raises what the publish failed with."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -12,11 +12,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import pytest
+from brokers import FOUND, free_port, require_mosquitto
 from juham_gmqtt import JGmqtt
 
 from juham_core.wire import Connack, Connect, Decoder, Pingreq, Pingresp, encode
 
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin")
 SECONDS = 10
 
 
@@ -60,28 +60,22 @@ def threads():
     return {thread for thread in threading.enumerate() if "gmqtt" in thread.name}
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
-
-
 class Mosquitto:
     """A real Mosquitto on a free port, which keeps its port over restarts, and its sessions too."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
-        if MOSQUITTO is None:
-            pytest.skip("there is no mosquitto on this machine")
+        require_mosquitto(pytest.skip, pytest.fail)
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
-        folder.chmod(0o755)
-        basic = [f"listener {self.port} 127.0.0.1", "max_queued_messages 0", "max_inflight_messages 0"]
+        basic = ["user root", "max_queued_messages 0", "max_inflight_messages 0"]
         allowed = [] if "allow_anonymous false" in lines else ["allow_anonymous true"]
-        self._config.write_text("\n".join([*basic, *allowed, *lines]) + "\n")
+        listener = f"listener {self.port} 127.0.0.1"
+        self._config.write_text("\n".join([*basic, listener, *allowed, *lines]) + "\n")
         self._process = None
 
     def start(self):
         self._process = subprocess.Popen(
-            [MOSQUITTO, "-c", self._config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [FOUND, "-c", self._config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + SECONDS
         while not self._listens():
@@ -138,10 +132,12 @@ class Peer:
             packet = self._read()
         return packet
 
-    def read_ping(self):
-        packet = self._read()
+    def packets_until_ping(self):
+        packets = []
+        while not isinstance(packet := self._read(), Pingreq):
+            packets.append(packet)
         self.send(Pingresp())
-        return isinstance(packet, Pingreq)
+        return packets
 
     def _read(self):
         while not self._packets:
@@ -166,6 +162,10 @@ class Peer:
     def cut(self):
         if self._sock is not None:
             self._sock.close()
+
+    def reset(self):
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.close()
 
     def __enter__(self):
         return self

@@ -1,10 +1,12 @@
-import gc
+
 import logging
+import socket
 import threading
 from queue import SimpleQueue
 
 import pytest
-from gmqtt_support import SECONDS, Peer, client, collect, empty, take, threads
+from gmqtt_support import SECONDS, Peer, collect, empty, take, threads
+from gmqtt_support import client as make_client
 
 from juham_core.errors import (
     ConnectError,
@@ -32,14 +34,6 @@ from juham_core.wire import (
 KEPT = {"clean_start": False, "client_id": "kept"}
 
 
-@pytest.fixture(autouse=True)
-def nothing_left():
-    before = threads()
-    yield
-    gc.collect()
-    assert threads() == before
-
-
 @pytest.fixture
 def peer():
     with Peer() as made:
@@ -49,6 +43,11 @@ def peer():
 @pytest.fixture(params=[4, 5])
 def protocol(request):
     return request.param
+
+
+def client(port, **options):
+    """A client that does not wait long for what the peer leaves unanswered."""
+    return make_client(port, **({"close_timeout": 0.2} | options))
 
 
 def meet(mqtt, peer, **connack):
@@ -75,6 +74,23 @@ def test_tls_handshake_that_never_comes(peer):
         mqtt.connect_to_server()
 
 
+def test_a_resolver_that_hangs_does_not_hang_us(monkeypatch):
+    answer = threading.Event()
+    real = socket.getaddrinfo
+
+    def hang(host, *arguments, flags=0, **named):
+        if not flags:
+            answer.wait(SECONDS)
+        return real(host, *arguments, flags=flags, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    with client(1883, host="localhost", connect_timeout=0.1) as mqtt, pytest.raises(ConnectTimeoutError):
+        mqtt.connect_to_server()
+    answer.set()
+    for thread in threads():
+        thread.join(SECONDS)
+
+
 def test_connect_carries_what_the_options_say(peer):
     options = {
         "client_id": "ä",
@@ -84,7 +100,7 @@ def test_connect_carries_what_the_options_say(peer):
         "protocol": 5,
         "session_expiry": 9,
         "clean_start": False,
-        "properties": Properties(receive_maximum=3, user_property=[("a", "b")], request_problem_information=1),
+        "properties": Properties(receive_maximum=3, user_property=[("a", "b"), ("a", "c")]),
     }
     with client(peer.port, **options) as mqtt:
         connect = meet(mqtt, peer)
@@ -270,11 +286,18 @@ def test_no_report_after_close(peer):
         link.send(b"late")
 
 
+def test_a_reset_in_the_middle_of_the_goodbye(peer, monkeypatch):
+    with client(peer.port) as mqtt:
+        meet(mqtt, peer)
+        monkeypatch.setattr(mqtt._link._connection, "send_disconnect", peer.reset)
+    assert not threads()
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
         b"\xff\xff\xff\xff\x7f",
-        b"\x30\x05\x00\x09ab",
+        b"\x30\x04\x00\x09ab",
         b"\x36\x07\x00\x01a\x00\x01xx",
         b"\x00\x00",
         b"\x10\x00",
@@ -355,7 +378,8 @@ def test_repeated_qos_2_is_delivered_once(peer, protocol):
         peer.expect(Pubrec)
         assert peer.expect(Puback).packet_id == 7
         got = take(messages, 3)
-        assert [(m.payload, m.dup, m.mid) for m in got] == [(b"1", False, 7), (b"2", False, 7), (b"3", True, 7)]
+        assert [(m.payload, m.dup) for m in got] == [(b"1", False), (b"2", False), (b"3", True)]
+        assert {m.mid for m in got} == {7}
 
 
 def test_manual_acknowledgement(peer, protocol):
@@ -397,28 +421,94 @@ def test_topic_aliases(peer):
         assert peer.expect(Disconnect).reason_code == 0x94
 
 
-def test_slow_handlers_stop_the_reading_and_not_the_pings(peer):
+def test_slow_handlers_make_the_broker_wait_and_stop_no_pings(peer, protocol):
     go, lost = threading.Event(), threading.Event()
     got = SimpleQueue()
 
-    def slow(_client, _userdata, message):
-        go.wait(SECONDS)
+    def slow(client, _userdata, message):
+        if not go.is_set():
+            client.publish("answer", "x", qos=1).wait(SECONDS)
+            go.wait(SECONDS)
         got.put(message)
 
-    with client(peer.port, max_received=10, keepalive=1) as mqtt:
+    with client(peer.port, max_received=10, keepalive=1, protocol=protocol) as mqtt:
         mqtt.on_message = slow
         mqtt.on_disconnect = lambda *_: lost.set()
         meet(mqtt, peer)
-        peer.send(*(Publish("a", str(n).encode(), 1, packet_id=n) for n in range(1, 1001)))
-        acknowledged = [peer.expect(Puback).packet_id for _ in range(10)]
-        for _ in range(3):  # pings, over more time than the client grants a silent broker
-            assert peer.read_ping()
-        assert mqtt.statistics.waiting <= 12
-        go.set()
-        acknowledged += [peer.expect(Puback).packet_id for _ in range(990)]
-        assert acknowledged == list(range(1, 1001))
-        assert [int(m.payload) for m in take(got, 1000)] == list(range(1, 1001))
+        peer.send(*(Publish("a", str(n).encode(), 1 + n % 2, packet_id=n) for n in range(1, 101)))
+        peer.send(Publish("a", b"99", 2, dup=True, packet_id=99), Publish("a", b"2", 1, packet_id=102))
+        answers = []
+        try:
+            for _ in range(3):  # pings, over more time than the client grants a silent broker
+                answers += peer.packets_until_ping()
+                for packet in answers:
+                    if isinstance(packet, Publish):
+                        peer.send(Puback(packet.packet_id))
+            early = [packet for packet in answers if not isinstance(packet, Publish)]
+            assert len(early) <= 12
+        finally:
+            go.set()
+        answers = early + [peer.read() for _ in range(101 - len(early))]
+        for qos, kind in ((1, Puback), (2, Pubrec)):
+            # Each once, and in the order of the messages.
+            expected = [n for n in [*range(1, 101), 102] if 1 + n % 2 == qos]
+            assert [packet.packet_id for packet in answers if isinstance(packet, kind)] == expected
+        assert len(take(got, 101)) == 101
+        mqtt.publish("now", "x", qos=0)
+        peer.send(Publish("a", b"3", 1, packet_id=2))
+        assert {type(peer.read()), type(peer.read())} == {Publish, Puback}
         assert not lost.is_set()
+
+
+def test_nothing_overtakes_a_late_acknowledgement(peer):
+    entered, go = SimpleQueue(), threading.Semaphore(0)
+
+    def slow(_client, _userdata, message):
+        entered.put(message.mid)
+        go.acquire(timeout=SECONDS)
+
+    with client(peer.port, max_received=2) as mqtt:
+        mqtt.on_message = slow
+        meet(mqtt, peer)
+        peer.send(Publish("a", qos=1, packet_id=1))
+        assert entered.get(timeout=SECONDS) == 1
+        peer.send(*(Publish("a", qos=1, packet_id=n) for n in (2, 3, 4)))
+        assert [peer.expect(Puback).packet_id for _ in range(3)] == [1, 2, 3]
+        go.release(3)
+        assert [entered.get(timeout=SECONDS) for _ in range(3)] == [2, 3, 4]
+        peer.send(Publish("a", qos=1, packet_id=5))  # there is room again, but 4 comes first
+        mqtt.publish("b", "x", qos=1)
+        peer.send(Puback(peer.expect(Publish).packet_id))
+        go.release(2)
+        assert [peer.expect(Puback).packet_id for _ in range(2)] == [4, 5]
+
+
+def test_late_acknowledgement_of_qos_2_survives_a_break(peer, protocol):
+    entered, go = threading.Event(), threading.Event()
+    got = SimpleQueue()
+
+    def slow(_client, _userdata, message):
+        entered.set()
+        go.wait(SECONDS)
+        got.put(message.payload)
+
+    with client(peer.port, max_received=1, protocol=protocol, **KEPT) as mqtt:
+        mqtt.on_message = slow
+        meet(mqtt, peer)
+        messages = [Publish("a", bytes([n]), 2, packet_id=n) for n in range(1, 6)]
+        peer.send(*messages)
+        assert entered.wait(SECONDS)
+        peer.accept(session_present=True)
+        mqtt.wait_until_connected()
+        for packet in messages:
+            packet.dup = True
+        peer.send(*messages)
+        go.set()
+        received = set()
+        while len(received) < 5:
+            received.add(peer.expect(Pubrec).packet_id)
+        assert [got.get(timeout=SECONDS) for _ in messages] == [packet.payload for packet in messages]
+    assert empty(got)
 
 
 def test_a_broker_that_does_not_read_fills_a_bounded_buffer(peer):
@@ -426,8 +516,7 @@ def test_a_broker_that_does_not_read_fills_a_bounded_buffer(peer):
         meet(mqtt, peer)
         payload = bytes(4_000_000)
         with pytest.raises(QueueFullError):
-            for _ in range(100):
-                mqtt.publish("a", payload)
+            [mqtt.publish("a", payload) for _ in range(100)]
         receipt = mqtt.publish("a", "1", qos=1)  # it has its window
         assert not receipt.done()
     with pytest.raises(NotConnectedError):
@@ -436,14 +525,9 @@ def test_a_broker_that_does_not_read_fills_a_bounded_buffer(peer):
 
 def test_gmqtt_is_not_heard_of_warnings(peer, caplog):
     caplog.set_level(logging.WARNING, "gmqtt")
-    with connected_to(peer) as mqtt:
-        mqtt.publish("a", "b")
+    with client(peer.port) as mqtt:
+        meet(mqtt, peer)
         peer.send_bytes(b"\xff\xff\xff\xff\x7f")
         peer.accept()
     assert not [record for record in caplog.records if record.name.startswith("gmqtt")]
 
-
-def connected_to(peer):
-    mqtt = client(peer.port)
-    meet(mqtt, peer)
-    return mqtt

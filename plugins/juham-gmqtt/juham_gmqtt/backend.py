@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from juham_core.capabilities import Capabilities
@@ -16,7 +17,6 @@ from juham_core.wire.exchanges import Finished
 from juham_core.wire.packets import Packet, Subscription
 from juham_core.wire.reasons import PROTOCOL_ERROR
 from juham_gmqtt import library
-from juham_gmqtt.dial import dial
 from juham_gmqtt.link import Link
 from juham_gmqtt.session import Session
 
@@ -43,7 +43,7 @@ class JGmqtt(JMqtt):
 
     def _set_up(self, name: str) -> None:
         super()._set_up(name)
-        # The loop must not wait for handlers, or it would send no pings: it stops reading instead.
+        # The loop must not wait for handlers, or it would send no pings: see _on_publish_packet.
         self._delivery.blocks = False
         self._link: Link | None = None
         self._session: Session | None = None
@@ -59,22 +59,17 @@ class JGmqtt(JMqtt):
     # --- what JMqtt asks for ------------------------------------------------------------------------
 
     def _open(self, options: Options) -> None:
-        deadline = time.monotonic() + options.connect_timeout
-        context = options.make_ssl_context()
         if self._session is None or not self._session.fits(options):
             self._session = Session(options)
-        sock = dial(options.host, options.effective_port, options.bind_address, deadline)
-        try:
-            self._link = Link(self.name, self._session.client, options, self._on_packet, self._lost)
-        except BaseException:
-            sock.close()
-            raise
-        self._link.open(sock, context, deadline)
+        self._link = Link(self.name, self._session.client, options, self._on_packet, self._lost)
+        self._link.open()
 
     def _close(self, deliberate: bool) -> None:
         link, self._link = self._link, None
         if link is not None:
             link.close(deliberate)
+        if self._session is not None:
+            self._session.disconnected()
 
     def _publish(self, message: MqttMsg) -> int:
         link, session = self._connected()
@@ -92,12 +87,11 @@ class JGmqtt(JMqtt):
         return session.request([], topic_filters, link)
 
     def _ack(self, mid: int, qos: int) -> None:
-        if self._session is None:
-            return
-        answer = self._session.acknowledge(mid, qos)
-        link = self._link
+        link, session = self._link, self._session
+        answer = session.acknowledge(mid, qos) if session is not None else None
         if answer is not None and link is not None:
-            link.send(answer)
+            with contextlib.suppress(NotConnectedError):  # then the broker sends the message again
+                link.send(answer)
 
     def _connected(self) -> tuple[Link, Session]:
         link, session = self._link, self._session
@@ -136,21 +130,28 @@ class JGmqtt(JMqtt):
     def _on_publish_packet(self, link: Link, session: Session, packet: packets.Publish) -> None:
         properties = packet.properties
         if "topic_alias" in properties:
-            packet.topic = link.resolve(packet.topic, properties.pop("topic_alias"))
-        qos, packet_id, manual = packet.qos, packet.packet_id, link.options.manual_ack
-        if session.is_new(packet, manual):
+            packet.topic = link.aliases.resolve(packet.topic, properties.pop("topic_alias"))
+        qos, packet_id = packet.qos, packet.packet_id
+        manual = link.options.manual_ack
+        # Past the bound the broker has to wait, by its window of what is not acknowledged. Acknowledgements
+        # are sent in the order of the messages (section 4.6): once one waits, so do those that follow.
+        full = qos > 0 and not manual and (bool(link.late) or self._delivery.waiting >= self._delivery.limit)
+        new = session.is_new(packet, later=qos > 0 and (manual or full))
+        if new:
             self._received(
                 packet.topic, packet.payload, qos, packet.retain, packet.dup, packet_id, properties
             )
-        if qos == 0:
-            return
-        if not manual or qos == 2:
+        if full and new:
+            link.late.append(packet_id)
+            self._delivery.after(partial(self._ack_late, link, packet_id, qos))
+        elif qos == 2 or (qos == 1 and not manual):
             answer = session.accepted(packet_id, qos)
             if answer is not None:
                 link.send(answer)
-        if self._delivery.waiting >= self._delivery.limit:
-            link.hold()
-            self._delivery.after(link.release)
+
+    def _ack_late(self, link: Link, packet_id: int, qos: int) -> None:
+        self._ack(packet_id, qos)
+        link.late.popleft()
 
     def _on_answer_packet(
         self, link: Link, session: Session, packet: packets.Puback | packets.Pubrec | packets.Pubcomp

@@ -10,15 +10,13 @@ Private names of gmqtt 0.8 in use, looked for when this module is imported:
 
 * ``Client._connection``, ``_connack_received``, ``_connection_state``, ``_package_handler``,
   ``_persistent_storage``
-* ``MQTTConnection._keep_connection`` (its timer's function), ``_keepalive``, ``_last_data_in``,
-  ``_last_data_out``
+* ``MQTTConnection._keepalive``, ``_last_data_in``, ``_last_data_out``
 * ``MQTTProtocol._read_loop``
 """
 
 from __future__ import annotations
 
 import asyncio
-import struct
 import time
 from importlib.metadata import version
 from typing import Any, Final, Protocol
@@ -42,6 +40,8 @@ PUBREC: Final[int] = int(MQTTCommands.PUBREC)
 PUBREL: Final[int] = int(MQTTCommands.PUBREL) | 2
 PUBCOMP: Final[int] = int(MQTTCommands.PUBCOMP)
 
+_LONGEST_FIELD: Final = 65_535
+
 _CLIENT_NAMES: Final = (
     "_connection",
     "_connack_received",
@@ -49,7 +49,7 @@ _CLIENT_NAMES: Final = (
     "_package_handler",
     "_persistent_storage",
 )
-_CONNECTION_NAMES: Final = ("_keep_connection", "_keepalive", "_last_data_in", "_last_data_out")
+_CONNECTION_NAMES: Final = ("_keepalive", "_last_data_in", "_last_data_out")
 
 
 class Transport(Protocol):
@@ -61,7 +61,6 @@ class Transport(Protocol):
     def write(self, data: bytes | bytearray) -> None: ...
     def congested(self, yes: bool) -> None: ...
     def silent(self, seconds: float) -> None: ...
-    def holds(self) -> bool: ...
 
 
 class WireProtocol(MQTTProtocol):  # type: ignore[misc]  # gmqtt has no annotations
@@ -131,11 +130,6 @@ class WireConnection(MQTTConnection):  # type: ignore[misc]  # gmqtt has no anno
         """Something went out."""
         self._last_data_out = time.monotonic()
 
-    def _keep_connection(self) -> None:
-        if self._link.holds():
-            self.received()  # it is not the broker that is silent: nobody listens
-        super()._keep_connection()
-
     async def close(self) -> None:
         """What gmqtt calls when its keepalive gives up."""
         self._link.silent(2 * self._keepalive)
@@ -149,31 +143,32 @@ def make_client(options: Options) -> Any:
     return client
 
 
-async def send_connect(connection: WireConnection, options: Options) -> None:
-    """Send CONNECT, then keep the connection alive. Raises NotSupportedError for what gmqtt leaves out."""
+def connect_arguments(options: Options) -> dict[str, Any]:
+    """CONNECT as the arguments of gmqtt's ``auth``.
+
+    Raises NotSupportedError for what gmqtt would leave out, OptionError for what no packet can carry.
+    """
     if options.password is not None and options.username is None:
         raise NotSupportedError("gmqtt sends no password without a username; set one, or use another backend")
+    password, will = options.password_bytes, options.will
+    if max(len(password or b""), len(will.payload) if will else 0) > _LONGEST_FIELD:
+        raise OptionError("the password and the payload of the will have at most 65,535 bytes each")
     properties = Properties(options.properties)
     if options.protocol == MQTT_5 and options.effective_session_expiry:
         properties["session_expiry_interval"] = options.effective_session_expiry
-    will = options.will
     last_words = None
     if will is not None:
         last_words = gmqtt.Message(
             will.topic, will.payload, will.qos, will.retain, **to_gmqtt(will.properties)
         )
-    try:
-        await connection.auth(
-            # As bytes, because gmqtt counts characters where MQTT counts bytes.
-            (options.client_id or "").encode(),
-            options.username.encode() if options.username is not None else None,
-            options.password_bytes,
-            will_message=last_words,
-            **to_gmqtt(properties),
-        )
-    except struct.error as exc:
-        raise OptionError("the will's payload and the password have at most 65,535 bytes each") from exc
-    connection.keep_alive(options.keepalive)
+    return {
+        # As bytes, because gmqtt counts characters where MQTT counts bytes.
+        "client_id": (options.client_id or "").encode(),
+        "username": options.username.encode() if options.username is not None else None,
+        "password": password,
+        "will_message": last_words,
+        **to_gmqtt(properties),
+    }
 
 
 def attach(client: Any, connection: WireConnection | None) -> None:

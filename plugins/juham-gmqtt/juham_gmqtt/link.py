@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
-import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
@@ -17,9 +16,10 @@ from juham_core.errors import ConnectTimeoutError, MalformedPacketError, NotConn
 from juham_core.options import Options
 from juham_core.wire import LARGEST_PACKET, Decoder, Packet
 from juham_core.wire.packets import MQTT_5
-from juham_core.wire.reasons import TOPIC_ALIAS_INVALID
 from juham_gmqtt import library
+from juham_gmqtt.dial import dial
 from juham_gmqtt.outbox import Outbox
+from juham_gmqtt.properties import TopicAliases
 
 _WRITE_BUFFER: Final = 256 * 1024
 _FAREWELL: Final = 0.5
@@ -32,7 +32,7 @@ class Link:
     """A thread that runs the loop from :meth:`open` to :meth:`close`.
 
     ``receive`` is called with each packet and ``lost`` once if the connection ends by itself, both on that
-    thread; neither once :meth:`close` has been called.
+    thread; neither once :meth:`close` has been called. Making one raises for options that gmqtt cannot use.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class Link:
         self.options = options
         self.protocol: Any = None
         self.accepted = False
+        self.late: deque[int] = deque()
+        """Packet identifiers of messages that are acknowledged once they are handled."""
+        self.aliases = TopicAliases(options.properties.get("topic_alias_maximum", 0))
         self._client = client
         self._receive = receive
         self._lost = lost
-        wanted = options.properties
-        self._decoder = Decoder(
-            options.protocol, max_packet_size=wanted.get("maximum_packet_size", LARGEST_PACKET)
-        )
-        self._aliases: dict[int, str] = {}
-        self._alias_maximum: int = wanted.get("topic_alias_maximum", 0)
-        self._loop = asyncio.SelectorEventLoop()
+        self._connect_arguments = library.connect_arguments(options)
+        largest = options.properties.get("maximum_packet_size", LARGEST_PACKET)
+        self._decoder = Decoder(options.protocol, max_packet_size=largest)
+        self._loop: asyncio.AbstractEventLoop
         self._thread = threading.Thread(target=self._run, name=f"juham-{name}-gmqtt", daemon=True)
         self._opened: Future[None] = Future()
         self._connection: Any = None
@@ -67,15 +67,20 @@ class Link:
         self._deliberate = False
         self._ended = False
         self._closing = False
-        self._held = False
         self._congested = False
         self._outbox = Outbox()
 
     # --- from other threads -------------------------------------------------------------------------
 
-    def open(self, sock: socket.socket, context: ssl.SSLContext | None, deadline: float) -> None:
-        """Start the thread; return once TLS stands and CONNECT is written. Raises what went wrong."""
+    def open(self) -> None:
+        """Connect; return once TLS stands and CONNECT is written. Raises what went wrong."""
+        options = self.options
+        deadline = time.monotonic() + options.connect_timeout
+        context = options.make_ssl_context()
+        sock = dial(options.host, options.effective_port, options.bind_address, deadline)
         self._dialled = sock, context, deadline
+        # Not before there is somebody to close it again.
+        self._loop = asyncio.SelectorEventLoop()
         try:
             self._thread.start()
         except BaseException:
@@ -89,10 +94,11 @@ class Link:
         self._outbox.close()
         self._closing = True
         self._deliberate = deliberate
-        with contextlib.suppress(RuntimeError):  # the loop is closed already
-            self._loop.call_soon_threadsafe(self._stopping.set)
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join()
+        if self._thread.is_alive():
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                self._loop.call_soon_threadsafe(self._stopping.set)
+            if self._thread is not threading.current_thread():
+                self._thread.join()
 
     def send(self, package: bytes | bytearray, bounded: bool = False) -> None:
         """Have a packet written, after those that were handed over before; from any thread.
@@ -105,33 +111,12 @@ class Link:
             except RuntimeError as exc:
                 raise NotConnectedError("the connection to the broker has ended") from exc
 
-    def release(self) -> None:
-        """Read again after :meth:`hold`; from any thread."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._read_on)
-
     # --- on the loop's thread, from whoever receives ------------------------------------------------
-
-    def hold(self) -> None:
-        """Read no further packet until :meth:`release`."""
-        self._held = True
-        self._transport.pause_reading()
 
     def accept(self) -> None:
         """The broker has accepted the connection."""
         self.accepted = True
         library.set_accepted(self._client, accepted=True)
-
-    def resolve(self, topic: str, alias: int) -> str:
-        """The topic that a message with a topic alias is about (MQTT 5 section 3.3.2.3.4)."""
-        if alias > self._alias_maximum or not (topic or alias in self._aliases):
-            raise MalformedPacketError(
-                f"PUBLISH: topic alias {alias} is unknown or past the maximum of {self._alias_maximum}",
-                reason_code=TOPIC_ALIAS_INVALID,
-            )
-        if topic:
-            self._aliases[alias] = topic
-        return self._aliases[alias]
 
     def keep_alive(self, seconds: int) -> None:
         """The broker wants another keepalive (MQTT 5 section 3.2.2.3.14)."""
@@ -164,16 +149,31 @@ class Link:
 
     def arrived(self, data: bytes) -> None:
         """Bytes have come."""
-        if self._closing:
+        if self._is_over():
             return
         self._connection.received()
         self._decoder.feed(data)
-        self._read_on_if_free()
+        self._outbox.promise()  # what is sent meanwhile goes at the end, at once
+        try:
+            for packet in self._decoder.packets():
+                if self._is_over():
+                    return
+                self._receive(self, packet)
+        except MalformedPacketError as exc:
+            self.end(exc)
+        except Exception as exc:
+            if self._is_over():
+                return  # nothing can be sent any more
+            # Whoever failed: a connection that looks alive and is deaf would be worse than none.
+            log.exception("a packet could not be dealt with; ending the connection")
+            self.end(exc)
+        self._flush()
 
     def gone(self, error: Exception | None) -> None:
         """The transport is closed."""
         self.end(error)
         self._gone.set()
+        self._uncongested.set()
 
     def write(self, data: bytes | bytearray) -> None:
         """Write what gmqtt itself sends: CONNECT, pings."""
@@ -193,38 +193,10 @@ class Link:
         """The broker has answered no ping."""
         self.end(TimeoutError(f"the broker has been silent for {seconds:.1f} s"))
 
-    def holds(self) -> bool:
-        """True while nothing is read on purpose."""
-        return self._held
-
     # --- the inside ---------------------------------------------------------------------------------
 
-    def _read_on(self) -> None:
-        if self._held:
-            self._held = False
-            self._transport.resume_reading()
-            self._read_on_if_free()
-
-    def _read_on_if_free(self) -> None:
-        if self._held:
-            return
-        self._outbox.promise()  # what is sent meanwhile goes at the end, at once
-        try:
-            for packet in self._decoder.packets():
-                if self._closing or self._ended:
-                    return
-                self._receive(self, packet)
-                if self.holds():
-                    break
-        except MalformedPacketError as exc:
-            self.end(exc)
-        except Exception as exc:
-            if self._closing or self._ended:
-                return  # nothing can be sent any more
-            # Whoever failed: a connection that looks alive and is deaf would be worse than none.
-            log.exception("a packet could not be dealt with; ending the connection")
-            self.end(exc)
-        self._flush()
+    def _is_over(self) -> bool:
+        return self._closing or self._ended
 
     def _flush(self) -> None:
         if self._congested:
@@ -250,10 +222,11 @@ class Link:
             await self._stopping.wait()
             if self._deliberate and not self._ended:
                 await self._say_goodbye()
-        if self._transport is not None:
-            self._transport.abort()
-            await self._gone.wait()
-            library.attach(self._client, None)
+        finally:
+            if self._transport is not None:
+                self._transport.abort()
+                await self._gone.wait()
+                library.attach(self._client, None)
         # gmqtt makes tasks of its own, and a transport that failed in its handshake has calls pending.
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
@@ -278,20 +251,22 @@ class Link:
                 raise
             where = self.options.describe()
             raise ConnectTimeoutError(f"the TLS handshake with {where} was not finished in time") from exc
-        await library.send_connect(self._connection, self.options)
+        await self._connection.auth(**self._connect_arguments)
+        self._connection.keep_alive(self.options.keepalive)
 
     async def _say_goodbye(self) -> None:
         """Get what waits and DISCONNECT on the wire, and let the broker close the connection."""
         transport = self._transport
         batch = self._outbox.take()
         transport.set_write_buffer_limits(high=0)  # uncongested shall mean: all is written
-        with contextlib.suppress(asyncio.TimeoutError):
+        with contextlib.suppress(asyncio.TimeoutError, OSError):  # OSError: the broker was faster
             if batch:
                 self.write(batch)
             self._connection.send_disconnect()
             await asyncio.wait_for(self._uncongested.wait(), self.options.close_timeout)
             # To close with bytes unread would reset the connection, and the broker might not read DISCONNECT.
-            transport.resume_reading()
+            if self._gone.is_set():
+                return
             if transport.can_write_eof():
                 transport.write_eof()
             else:

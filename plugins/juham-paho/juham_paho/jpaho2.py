@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from juham_core.connection import State
 from juham_core.defaults import HOST, KEEPALIVE, PORT
 from juham_core.errors import ConnectError, NotSupportedError
 from juham_core.handlers import Handler
@@ -38,8 +39,8 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
 
     paho_version = 2
     """The generation of paho-mqtt underneath."""
-    host = ClassDefault("localhost", Client.host)  # type: ignore[assignment, arg-type]
-    port = ClassDefault(1883, Client.port)  # type: ignore[assignment, arg-type]
+    host = ClassDefault("localhost", Client.host)  # type: ignore[arg-type]  # a property, as the class has it
+    port = ClassDefault(1883, Client.port)  # type: ignore[arg-type]  # a property, as the class has it
     configured = ClassDefault(False, property(lambda client: client._use is Use.JUHAM))
     """True once :meth:`connect_to_server` has set the client up."""
     capabilities = CAPABILITIES
@@ -120,6 +121,8 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
 
     def _adopt(self) -> None:
         """Take over into the options what was set through paho's constructor and properties."""
+        if self._use is Use.JUHAM and self._connection.state is not State.CLOSED:
+            return  # paho has the options of the present attempt, which a hook may have changed
         now = settings.read(self)
         changes = {name: value for name, value in now.items() if value != self._seen[name]}
         self._seen = now
@@ -169,7 +172,7 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
             self, host, port, keepalive, bind_address, clean_start, as_core(properties)
         )
 
-    def connect(
+    def connect(  # type: ignore[override]  # paho's signature
         self,
         host: str,
         port: int = 1883,
@@ -218,15 +221,13 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
 
     def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> Any:
         """Paho's own, or :meth:`juham_core.jmqtt.JMqtt.loop_forever`, whose thread needs neither argument."""
-        if self._use is not Use.PAHO:
-            JMqtt.loop_forever(self)
-            if self._use is not Use.PAHO:
-                return 0
-        return super().loop_forever(timeout, retry_first_connection)
+        if self._use is Use.PAHO:
+            return super().loop_forever(timeout, retry_first_connection)
+        return JMqtt.loop_forever(self)
 
     # --- messages -----------------------------------------------------------------------------------
 
-    def publish(
+    def publish(  # type: ignore[override]  # paho's signature
         self,
         topic: str,
         payload: Any = None,
@@ -314,6 +315,7 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
     # --- the primitives -----------------------------------------------------------------------------
 
     def _open(self, options: Options) -> None:
+        settings.write(self, options)
         self._driver.open(options)
 
     def _close(self, deliberate: bool) -> None:

@@ -1,4 +1,4 @@
-"""The options of a connection, as paho's client keeps them in its private attributes; read and written here."""
+"""The options of a connection, read from and written to the private attributes of paho's client."""
 
 from __future__ import annotations
 

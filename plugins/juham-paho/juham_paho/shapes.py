@@ -16,7 +16,7 @@ Five = Callable[[Any, Any, Any, Any, Any], None]
 
 
 class EitherFlags(ConnectFlags):
-    """The flags of CONNACK for handlers that say ``flags.session_present`` or ``flags["session present"]``."""
+    """CONNACK's flags for handlers that say ``flags.session_present`` or ``flags["session present"]``."""
 
     __slots__ = ()
 
