@@ -139,9 +139,8 @@ class Progress:
 
 def summary(report: Report) -> Iterator[str]:
     """The lines for people: levels and outcomes, what is known to fail, what fails, and what to do next."""
-    what = " ".join((report.distribution, report.version))
-    library = " ".join(filter(None, (report.library, report.library_version))) or "that it does not name"
-    yield f"{report.backend}: {report.class_id} of {what}, over the library {library}"
+    over = f", over {report.library} {report.library_version}".rstrip() if report.library else ""
+    yield f"{report.backend}: {report.class_id} of {report.distribution} {report.version}{over}"
     yield ""
     titles = [outcome.replace("_", " ") for outcome in OUTCOMES]
     rows = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import keyword
 import re
 from importlib import resources
@@ -16,7 +16,9 @@ from juham_core import discovery
 from juham_core.errors import ConfigError
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_REQUIREMENT: Final = re.compile(r"(?P<name>[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)\s*([<>=!~][\w.,<>=!~* +-]*)?")
+_REQUIREMENT: Final = re.compile(
+    r"(?P<name>[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)\s*([<>=!~][\w.,<>=!~* +-]*)?"
+)
 _TAKEN: Final = frozenset({"core", "memory", *discovery.PLUGINS})
 """Names of Juham's own distributions and backends, installed or not."""
 
@@ -92,7 +94,7 @@ def _values(name: str, library: str) -> dict[str, str]:
         "library": library_name,
         "requirement": f"\n    {library}" if library else "",
         "over_library": f" over {library_name}" if library_name else "",
-        "year": str(datetime.datetime.now(tz=datetime.timezone.utc).year),
+        "year": str(dt.datetime.now(tz=dt.timezone.utc).year),
     }
 
 
