@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import juham_core
+from juham_core.cli.matrix import _lines
 from juham_core.testing import catalogue
 from juham_core.testing.definition import LEVELS
 
@@ -56,6 +57,11 @@ def capabilities() -> Iterator[str]:
         yield f"- `{item.name}`: {item.metadata['meaning']}"
 
 
+def matrix() -> Iterator[str]:
+    """Which installed backend can do what."""
+    yield from _lines(Path(__file__).with_name("conformance"))
+
+
 GENERATED.mkdir(exist_ok=True)
-for _write in (cases, errors, capabilities):
+for _write in (cases, errors, capabilities, matrix):
     (GENERATED / f"{_write.__name__}.md").write_text("\n".join(_write()) + "\n", encoding="utf-8")
