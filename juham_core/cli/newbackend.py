@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import keyword
 import re
 from importlib import resources
 from pathlib import Path
@@ -15,7 +14,7 @@ import click
 from juham_core import discovery
 from juham_core.errors import ConfigError
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*")
 _REQUIREMENT: Final = re.compile(
     r"(?P<name>[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)\s*([<>=!~][\w.,<>=!~* +-]*)?"
 )
@@ -66,8 +65,8 @@ def new_backend(name: str, directory: Path | None, library: str) -> None:
 def check_name(name: str) -> str:
     """Return the name of a backend to be; click.BadParameter, saying why, if it is none or taken."""
     why = ""
-    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
-        why = "a name has lowercase letters and digits, begins with a letter, and may have single _ between"
+    if not _NAME.fullmatch(name):
+        why = "a name has lowercase letters and digits and begins with a letter, to fit into mqtt+NAME://"
     elif name in _TAKEN:
         why = "that is one of Juham's own"
     else:
@@ -84,13 +83,12 @@ def _values(name: str, library: str) -> dict[str, str]:
     if library and found is None:
         raise click.BadParameter(f"{library!r} is no requirement such as fastmqtt>=2", param_hint="--library")
     library_name = found["name"] if found else ""
-    camel = "".join(part.capitalize() for part in name.split("_"))
     return {
         "name": name,
-        "camel": camel,
-        "class_name": f"J{camel}",
+        "title": name.capitalize(),
+        "class_name": f"J{name.capitalize()}",
         "package": f"juham_{name}",
-        "distribution": f"juham-{name.replace('_', '-')}",
+        "distribution": f"juham-{name}",
         "library": library_name,
         "requirement": f"\n    {library}" if library else "",
         "over_library": f" over {library_name}" if library_name else "",
