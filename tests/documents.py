@@ -3,9 +3,7 @@
 import re
 from pathlib import Path
 
-import juham_core
-
-ROOT = Path(juham_core.__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
 _CAPTIONED = re.compile(r"^```\{code-block\} python\n:caption: (\S+)\n\n(.*?)^```$", re.MULTILINE | re.DOTALL)

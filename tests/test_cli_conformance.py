@@ -31,7 +31,8 @@ def shouting(installed):
 
 
 def conformance(installed, *arguments, **variables):
-    return juham(installed, "conformance", *arguments, "--report", installed.folder / "report.json", **variables)
+    report = installed.folder / "report.json"
+    return juham(installed, "conformance", *arguments, "--report", report, **variables)
 
 
 def cases(installed):

@@ -1,4 +1,4 @@
-"""``juham new-backend``: what it writes can be installed at once, says what to fill in, and works when that is done."""
+"""``juham new-backend``: what it writes can be installed at once, says what to fill in, and works once it is."""
 
 import configparser
 import json
@@ -32,7 +32,7 @@ def installed(tmp_path):
 
 @pytest.fixture
 def generate(installed):
-    """Write a distribution, and install it as pip would: its packages, and the entry points of its setup.cfg."""
+    """Write a distribution, and install it as pip would: its package, and the entry points of its setup.cfg."""
 
     def make(name, *arguments, filled=None):
         folder = installed.folder / f"juham-{name}"
@@ -139,10 +139,11 @@ def test_the_kit_tells_which_method_comes_next(generate, installed, method, case
 def test_the_tutorial_s_backend_keeps_the_contract(generate, installed):
     """A part of the kit here; tests/packaging runs the whole on it, installed by pip."""
     generate("tiny", filled=files_in("writing-a-backend.md"))
-    done, report = report_of(installed, "tiny", "-k", "publish.payload", "-k", "subscribe.", "-k", "connect.r")
+    chosen = ("publish.payload_", "subscribe.granted", "subscribe.unsubscribe", "connect.refused_")
+    done, report = report_of(installed, "tiny", *(part for case in chosen for part in ("-k", case)))
     assert done.returncode == 0, done.stdout
     assert report["passed"]
-    assert report["counts"]["passed"] > 30
+    assert report["counts"]["passed"] > 12
 
 
 def test_the_generated_test_class_runs_under_pytest(generate, installed, tmp_path):
@@ -162,7 +163,8 @@ def test_the_generated_test_class_runs_under_pytest(generate, installed, tmp_pat
 
 
 def _plugin_is_installed():
-    return any(entry.value == "juham_core.testing.plugin" for entry in metadata.entry_points(group="pytest11"))
+    plugins = metadata.entry_points(group="pytest11")
+    return any(plugin.value == "juham_core.testing.plugin" for plugin in plugins)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The documentation: what it tells about options, statistics, logs, hooks and the environment is what there is."""
+"""The documentation: what it tells of options, statistics, logs, hooks and the environment is what there is."""
 
 import os
 import re
@@ -39,7 +39,8 @@ def test_every_scheme_is_documented_with_its_port():
 
 
 def test_every_count_of_the_statistics_is_documented():
-    assert [name for name, _ in tables_in("operating.md")["name"]] == [item.name for item in fields(Statistics)]
+    documented = [name for name, _ in tables_in("operating.md")["name"]]
+    assert documented == [item.name for item in fields(Statistics)]
 
 
 def sources():
@@ -88,7 +89,7 @@ def test_the_tutorial_s_programs_print_what_it_says(number, tmp_path, backend):
     expected = expected or ["home/hall/temperature 21.5"]
     with EmbeddedBroker() as broker:
         where = program.replace("mqtt://localhost", f"mqtt://localhost:{broker.port}")
-        where = where.replace(f":{broker.port}:1\"", ':1"').replace(
+        where = where.replace(f':{broker.port}:1"', ':1"').replace(
             'host="localhost"', f'host="localhost", port={broker.port}'
         )
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JUHAM")}
