@@ -1,4 +1,4 @@
-"""``juham new-backend``: what it writes can be installed at once, says what to fill in, and works once it is."""
+"""``juham new-backend``: what it writes is installed at once, says what to fill in, and then works."""
 
 import configparser
 import json
@@ -32,7 +32,7 @@ def installed(tmp_path):
 
 @pytest.fixture
 def generate(installed):
-    """Write a distribution, and install it as pip would: its package, and the entry points of its setup.cfg."""
+    """Write a distribution and install it as pip would: package, metadata, entry points of its setup.cfg."""
 
     def make(name, *arguments, filled=None):
         folder = installed.folder / f"juham-{name}"

@@ -1,4 +1,4 @@
-"""The documentation: what it tells of options, statistics, logs, hooks and the environment is what there is."""
+"""The documentation: what it tells of options, counts, logs, hooks and the environment is what there is."""
 
 import os
 import re
