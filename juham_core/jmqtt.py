@@ -456,7 +456,7 @@ class JMqtt(Vocabulary, Backend, Object):
         if check_qos(message.qos) == 2:
             self.capabilities.require("qos_2", self.get_class_id())
         if message.properties:
-            if self._options.protocol < MQTT_5:
+            if self._spoken_protocol < MQTT_5:
                 raise NotSupportedError("properties need MQTT 5: connect with the option protocol=5")
             message.properties.check_allowed("publish")
         return message
@@ -486,7 +486,7 @@ class JMqtt(Vocabulary, Backend, Object):
             if subscription.qos == 2:
                 self.capabilities.require("qos_2", self.get_class_id())
             plain = Subscription(subscription.topic_filter, subscription.qos)
-            if subscription != plain and self._options.protocol < MQTT_5:
+            if subscription != plain and self._spoken_protocol < MQTT_5:
                 raise NotSupportedError(
                     "no_local, retain_as_published and retain_handling need MQTT 5: connect with protocol=5"
                 )

@@ -170,7 +170,10 @@ class Receipt:
         return self
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        """Call ``callback(receipt)`` when done, at once if it is: on whichever thread brings the answer."""
+        """Call ``callback(receipt)`` when done, at once if it is: on whichever thread brings the answer.
+
+        What it raises is logged.
+        """
         if self._callbacks is None:
             self._callbacks = []
         self._callbacks.append(callback)
@@ -214,7 +217,7 @@ class Receipt:
                 return
             try:
                 callback(self)
-            except Exception:  # it runs on a library's thread, which must not die of it
+            except Exception:  # the thread is the library's: it has other receipts to resolve
                 log.exception("a callback of %r failed", self)
 
     def __iter__(self) -> Iterator[int]:

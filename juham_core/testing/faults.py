@@ -39,7 +39,8 @@ class FaultBroker:
 
     ``on`` is about what the client sends, ``before`` about what the broker is about to send. The first rule
     that applies to a packet decides. Connections are numbered from 1. Every method may be called from any
-    thread. ``fragment`` is the number of bytes written at a time, None for whole packets.
+    thread. ``fragment`` is the number of bytes written at a time, each a moment after the last;
+    None for whole packets.
     """
 
     def __init__(

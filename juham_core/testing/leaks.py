@@ -7,6 +7,7 @@ import contextlib
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,10 @@ class Uncaught:
 
     def _in_thread(self, args: Any) -> None:
         name = args.thread.name if args.thread is not None else "?"
-        self.errors.append(f"uncaught in the thread {name!r}: {args.exc_type.__name__}: {args.exc_value}")
+        trace = "".join(traceback.format_tb(args.exc_traceback, limit=-6))
+        self.errors.append(
+            f"uncaught in the thread {name!r}: {args.exc_type.__name__}: {args.exc_value}\n{trace}"
+        )
 
     def _unraisable(self, args: Any) -> None:
         self.errors.append(f"{args.err_msg or 'uncaught'} {args.object!r}: {args.exc_value!r}")

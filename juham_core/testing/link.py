@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from juham_core.testing.script import Anything
 from juham_core.testing.wirelog import Entry, kind_of
@@ -16,6 +16,9 @@ from juham_core.wire import MQTT_311, Decoder, MalformedPacketError, Packet, enc
 
 if TYPE_CHECKING:
     from juham_core.testing.faults import FaultBroker
+
+_PACE: Final = 0.001
+"""Seconds between fragments."""
 
 
 class FaultLink(asyncio.Protocol):
@@ -36,6 +39,7 @@ class FaultLink(asyncio.Protocol):
         self.frozen = False
         self._holds = 0
         self._held: list[bytes] = []
+        self._fragments = bytearray()
         self._eof = False
 
     # --- the transport's side -------------------------------------------------------------------------
@@ -118,7 +122,7 @@ class FaultLink(asyncio.Protocol):
     def hang_up(self) -> None:
         """End with FIN, once all that was written has gone out."""
         self._ended = True
-        if self._transport is not None:
+        if self._transport is not None and not self._fragments:
             self._transport.close()
 
     def fall_silent(self) -> None:
@@ -171,12 +175,24 @@ class FaultLink(asyncio.Protocol):
             return
         if self._transport is None or self._transport.is_closing():
             return
-        size = self._owner.fragment
-        if size is None:
+        if self._owner.fragment is None:
             self._transport.write(data)
             return
-        for start in range(0, len(data), size):
-            self._transport.write(data[start : start + size])
+        self._fragments += data
+        if len(self._fragments) == len(data):
+            self._write_fragment()
+
+    def _write_fragment(self) -> None:
+        """Write some bytes now, and the next when the client has had the time to read them on their own."""
+        size = self._owner.fragment or len(self._fragments)
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._transport.write(bytes(self._fragments[:size]))
+        del self._fragments[:size]
+        if self._fragments:
+            asyncio.get_running_loop().call_later(_PACE, self._write_fragment)
+        elif self._ended:
+            self._transport.close()
 
     def _log(self, kind: str, packet: Any, *, sent: bool) -> None:
         self._owner.wire.add(Entry(self.number, kind, sent, packet))

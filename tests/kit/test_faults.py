@@ -318,6 +318,16 @@ def test_fragments(faulty, observe):
     assert observer.message().payload == b"0123456789" * 20
 
 
+def test_fragments_arrive_one_by_one_and_all_before_the_end(faulty):
+    faulty.fragment = 1
+    faulty.on("connect").answer(b"0123456789").close()
+    with socket.create_connection((faulty.host, faulty.port), 5) as sock:
+        sock.sendall(encode(Connect("raw")))
+        parts = list(iter(lambda: sock.recv(100), b""))
+    assert b"".join(parts) == b"0123456789"
+    assert len(parts) > 1
+
+
 def test_refused_and_accepted_again_on_the_same_port(faulty, observe):
     standing = observe()
     port = faulty.port

@@ -1,12 +1,13 @@
 """The proof of the kit: every mutant is caught by the case named for it, and the correct toy passes all."""
 
 import pytest
-from mutants import MUTANTS
+from mutants import load_all
 from toy import JToy
 
 from juham_core.testing import catalogue, run_case
 from juham_core.testing.patience import less_patience
 
+MUTANTS = load_all()
 CASES = [case.id for case in catalogue()]
 
 

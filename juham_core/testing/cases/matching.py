@@ -69,6 +69,7 @@ class MatchingCases:
         client.message_callback_remove(kit.topic, first)
         observer.publish(kit.topic, b"one")
         assert second.next().payload == b"one"
+        client.disconnect_from_server()
         first.nothing()
 
     @case("subscribe.on_message_gets_the_rest")

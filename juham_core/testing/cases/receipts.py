@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from typing import Any
 
 from juham_core.errors import NotConnectedError, PublishError, QueueFullError, ReceiptTimeoutError
@@ -94,19 +93,19 @@ class ReceiptCases:
         """A receipt may be waited for inside a handler."""
         client = kit.connect()
         observer = kit.observer(f"{kit.topic}/answer")
-        raised: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        raised = kit.recorder()
 
         def answer(*_args: Any) -> None:
             try:
                 client.publish(f"{kit.topic}/answer", b"pong", qos=1).wait(kit.patience)
-                raised.put(None)
+                raised(None)
             except Exception as exc:  # noqa: BLE001 - shown in the case's own thread
-                raised.put(exc)
+                raised(exc)
 
         client.message_callback_add(f"{kit.topic}/question", answer)
         kit.subscribe(client, f"{kit.topic}/question")
         observer.publish(f"{kit.topic}/question", b"ping")
-        assert raised.get(timeout=kit.patience + 1) is None
+        assert raised.next(kit.patience + 1) == (None,)
         assert observer.message().payload == b"pong"
 
     @case("publish.on_publish")
@@ -119,6 +118,7 @@ class ReceiptCases:
         for _ in range(2):
             client.publish(kit.topic, b"x", qos=1).wait(kit.patience)
             assert published.next()[3] in (0, 0x10)
+        client.disconnect_from_server()
         published.nothing()
 
     # --- the queue ----------------------------------------------------------------------------------

@@ -115,6 +115,7 @@ class SubscribeCases:
         kit.connect(client)
         kit.subscribe(client, [(f"{kit.topic}/a", 0), (f"{kit.topic}/b", 1)])
         assert [int(getattr(code, "value", code)) for code in answers.next()[3]] == [0, 1]
+        client.disconnect_from_server()
         answers.nothing()
 
     # --- what is refused at the call ----------------------------------------------------------------
@@ -176,14 +177,14 @@ class SubscribeCases:
     def inside_handler(self, kit: Kit) -> None:
         """A handler may subscribe, wait for the broker's answer, and gets what comes then."""
         client = kit.connect()
-        raised: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        raised = kit.recorder()
 
         def follow(*_args: Any) -> None:
             try:
                 client.subscribe(f"{kit.topic}/second", qos=1).wait(kit.patience)
-                raised.put(None)
+                raised(None)
             except Exception as exc:  # noqa: BLE001 - shown in the case's own thread
-                raised.put(exc)
+                raised(exc)
 
         second = Inbox()
         client.message_callback_add(f"{kit.topic}/first", follow)
@@ -191,7 +192,7 @@ class SubscribeCases:
         kit.subscribe(client, f"{kit.topic}/first")
         observer = kit.observer()
         observer.publish(f"{kit.topic}/first", b"")
-        assert raised.get(timeout=kit.patience + 1) is None
+        assert raised.next(kit.patience + 1) == (None,)
         observer.publish(f"{kit.topic}/second", b"x")
         assert second.next().payload == b"x"
 
