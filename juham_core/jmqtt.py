@@ -469,6 +469,7 @@ class JMqtt(Vocabulary, Backend, Object):
             "unix_sockets": options.transport == "unix",
             "in_process": options.transport == "memory",
             "tls": options.tls,
+            "ssl_context": options.ssl_context is not None,
             "mqtt_311": options.protocol == MQTT_311,
             "mqtt_5": options.protocol == MQTT_5,
             "bind_address": bool(options.bind_address),

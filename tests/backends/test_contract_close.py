@@ -257,7 +257,7 @@ def test_a_crash_sends_the_will(backend, broker, observer, topic):
     observer.publish(topic, b"", retain=True)
 
 
-@pytest.mark.needs("tcp", "mqtt_5")
+@pytest.mark.needs("tcp", "mqtt_5", "qos_2")
 def test_the_will_as_it_was_set(create, peer):
     client = create(**peer.options, protocol=5)
     client.will_set("a/will", "gone", qos=2, retain=True, properties={"will_delay_interval": 7})
