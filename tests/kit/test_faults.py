@@ -1,14 +1,13 @@
 """The fault broker does what its script says: every step, seen by the kit's own client and a bare socket."""
 
 import socket
-import ssl
 import struct
 import threading
 import time
 
 import pytest
 
-from juham_core.testing import FaultBroker, SocketObserver, certificates
+from juham_core.testing import FaultBroker, SocketObserver
 from juham_core.testing.leaks import Watch
 from juham_core.wire import (
     MQTT_5,
@@ -17,7 +16,6 @@ from juham_core.wire import (
     Disconnect,
     Pingreq,
     Pingresp,
-    Properties,
     Puback,
     Publish,
     Pubrec,
@@ -374,18 +372,6 @@ def test_a_reset_shows_as_one(faulty, observe):
     observer._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     observer.vanish()
     assert "reset" in faulty.wait_for("lost")
-
-
-def test_tls():
-    with FaultBroker(ssl=certificates.server_context()) as faulty:
-        context = ssl.create_default_context(cafile=certificates.AUTHORITY)
-        with (
-            socket.create_connection((faulty.host, faulty.port), 5) as sock,
-            context.wrap_socket(sock, server_hostname="localhost") as secured,
-        ):
-            secured.sendall(encode(Connect("secure", properties=Properties())))
-            assert secured.recv(100) == encode(Connack())
-        assert faulty.url.startswith("mqtts://")
 
 
 def test_nothing_is_left_of_a_broker_with_connections_in_every_state():
