@@ -79,7 +79,8 @@ class Options:
     reconnect_min: float = 1.0
     reconnect_max: float = 120.0
     max_inflight: int = 20
-    """Publishes of QoS 1 and 2 sent and not yet acknowledged; the broker may ask for fewer."""
+    """Publishes of QoS 1 and 2 sent and not yet acknowledged, 65,000 at most, for subscribing takes packet
+    identifiers too; the broker may ask for fewer."""
     max_queued: int = 65_536
     """Publishes of QoS 1 and 2 that may wait for the broker."""
     max_received: int = 65_536
@@ -234,7 +235,7 @@ _RANGES: Final = (
     ("port", 0, 65_535),
     ("keepalive", 0, 65_535),
     ("session_expiry", 0, 0xFFFF_FFFF),
-    ("max_inflight", 1, 65_535),
+    ("max_inflight", 1, 65_000),
     ("max_queued", 0, 2**31),
     ("max_received", 1, 2**31),
 )
