@@ -25,6 +25,8 @@ _COMMANDS: Final = {
     "doctor": "Try every installed backend and say what is wrong, and what to do.",
     "broker": "Run the embedded broker, for development and tests.",
     "matrix": "Print what each installed backend can do, as Markdown.",
+    "new-backend": "Write a distribution for a backend of your own, ready to be filled in.",
+    "conformance": "Try a backend on every rule of the contract.",
 }
 
 
@@ -39,7 +41,8 @@ class LazyGroup(click.Group):
         """Import the module of a command and return it."""
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"juham_core.cli.{cmd_name}"), cmd_name)
+        module = importlib.import_module(f"juham_core.cli.{cmd_name.replace('-', '')}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -256,6 +257,7 @@ _USES: dict[str, Callable[[Kit], None]] = {
     "qos_2": _publish_qos_2,
     "tcp": _configure(transport="tcp", host="127.0.0.1"),
     "tls": _configure(tls=True),
+    "ssl_context": _configure(tls=True, ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
     "websockets": _configure(transport="websockets"),
     "unix_sockets": _configure(transport="unix", host="/nowhere.sock"),
     "in_process": _configure(transport="memory"),

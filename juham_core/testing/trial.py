@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import juham_core
@@ -86,7 +88,7 @@ class Trial:
         except NotApplicableError as exc:
             outcome, reason = "not_applicable", str(exc)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is the result
-            outcome, reason = "failed", f"{type(exc).__name__}: {exc}"
+            outcome, reason = "failed", f"{type(exc).__name__}: {str(exc) or _failing_line(exc)}"
             if known is not None:
                 outcome, reason = "known_failure", known
         return self.ended(outcome, time.perf_counter() - started, reason)
@@ -170,6 +172,12 @@ def _maker(backend: Backend) -> Callable[[str | None], JMqtt]:
     if isinstance(backend, str):
         return lambda name: juham_core.create(backend, name)
     return lambda name: backend() if name is None else backend(name)
+
+
+def _failing_line(exc: BaseException) -> str:
+    """Where an assertion without a message stands: only pytest shows the values."""
+    frame = traceback.extract_tb(exc.__traceback__)[-1]
+    return f"{frame.line} ({Path(frame.filename).name}, line {frame.lineno})"
 
 
 def _quietly(close: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from documents import files_in
 
 ROOT = Path(__file__).parents[2]
 DISTRIBUTIONS = [ROOT, *sorted(path.parent for path in (ROOT / "plugins").glob("*/setup.cfg"))]
@@ -84,3 +85,28 @@ def test_the_demo_loses_nothing_on_any_backend(installed, tmp_path):
     table = run([installed / "juham", "demo"], tmp_path)
     for backend in ("awscrt", "gmqtt", "memory", "paho", "paho2"):
         assert backend in table
+
+
+@pytest.fixture
+def tiny(installed, tmp_path):
+    """The tutorial's backend: generated, filled in, built and installed into the clean environment."""
+    folder = tmp_path / "juham-tiny"
+    run([installed / "juham", "new-backend", "tiny", "--directory", folder], tmp_path)
+    for path, text in files_in("writing-a-backend.md").items():
+        (folder / path).write_text(text)
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, folder]
+    subprocess.run(build, check=True, capture_output=True, text=True)
+    [wheel] = tmp_path.glob("juham_tiny-*.whl")
+    subprocess.run([installed / "pip", "install", "--quiet", "--no-deps", wheel], check=True)
+    yield "tiny"
+    subprocess.run([installed / "pip", "uninstall", "--quiet", "--yes", "juham-tiny"], check=True)
+
+
+def test_a_generated_backend_is_selected_by_name_and_keeps_the_contract(installed, tiny, tmp_path):
+    listed = json.loads(run([installed / "juham", "backends", "--json"], tmp_path))
+    assert {backend["name"]: backend["distribution"] for backend in listed}[tiny] == "juham-tiny"
+    summary = run([installed / "juham", "conformance", tiny], tmp_path)
+    assert "Failed" not in summary
+    report = json.loads((tmp_path / "juham-conformance-tiny.json").read_text())["backends"][0]
+    assert report["passed"]
+    assert report["counts"]["passed"] > 100

@@ -1,0 +1,67 @@
+"""Sphinx: the pages are Markdown; what can be generated from the code is, so that it cannot go stale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import juham_core
+from juham_core.cli.matrix import _lines
+from juham_core.testing import catalogue
+from juham_core.testing.definition import LEVELS
+
+project = "Juham"
+author = "The Juham authors"
+project_copyright = f"2026 {author}"
+version = release = juham_core.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+html_theme = "alabaster"
+html_theme_options = {"description": "MQTT through any client library", "fixed_sidebar": True}
+exclude_patterns = ["generated/*"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+# MQTT's and Python's words for things that have no page here.
+nitpicky = False
+
+GENERATED = Path(__file__).with_name("generated")
+
+
+def cases() -> Iterator[str]:
+    """Every case of the conformance kit, by level."""
+    found = catalogue()
+    for level in LEVELS:
+        of_level = [case for case in found if case.level == level]
+        if of_level:
+            yield f"## {level}\n"
+            for case in of_level:
+                needs = f" (needs {', '.join(case.needs)})" if case.needs else ""
+                yield f"`{case.id}`{needs}\n: {' '.join(case.rule.split())}\n"
+
+
+def errors() -> Iterator[str]:
+    """Every error, with the class it derives from."""
+    for name in dir(juham_core):
+        cls = getattr(juham_core, name)
+        if isinstance(cls, type) and issubclass(cls, juham_core.JuhamError):
+            rule = " ".join((cls.__doc__ or "").partition("\n\n")[0].split())
+            yield f"`{name}` ({', '.join(base.__name__ for base in cls.__bases__)})\n: {rule}\n"
+
+
+def capabilities() -> Iterator[str]:
+    """Every capability and what it means."""
+    for item in fields(juham_core.Capabilities):
+        yield f"- `{item.name}`: {item.metadata['meaning']}"
+
+
+def matrix() -> Iterator[str]:
+    """Which installed backend can do what."""
+    yield from _lines(Path(__file__).with_name("conformance"))
+
+
+GENERATED.mkdir(exist_ok=True)
+for _write in (cases, errors, capabilities, matrix):
+    (GENERATED / f"{_write.__name__}.md").write_text("\n".join(_write()) + "\n", encoding="utf-8")
