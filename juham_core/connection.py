@@ -79,6 +79,7 @@ class Connection:
         self._options = options
         self._changed = threading.Condition(threading.RLock())
         self._closing = threading.Event()
+        self._opening = threading.RLock()  # held during the first attempt, which closing waits for
         self._supervisor: threading.Thread | None = None
         self._failures = 0
 
@@ -90,7 +91,8 @@ class Connection:
     def open(self) -> None:
         """Make the first attempt on the calling thread, and have the verdict waited for on another."""
         with self._changed:
-            if self.state not in (State.CLOSED, State.STOPPED):
+            idle = self.state is State.CLOSED or (self.state is State.STOPPED and not self.closing)
+            if not idle:
                 raise ConnectError(
                     f"the client {self._name!r} is {self.state.value}: disconnect_from_server() comes first"
                 )
@@ -99,16 +101,22 @@ class Connection:
             self.error = None
             self._failures = 0
             self._closing.clear()
-        try:
-            if stopped:
+        with self._opening:
+            try:
+                if stopped:
+                    self._release(False)
+                self._attempt()
+                if self.closing:
+                    raise ConnectError(f"the client {self._name!r} was closed while it was connecting")
+            except BaseException:
                 self._release(False)
-            self._attempt()
-        except BaseException:
-            self._release(False)
-            self._set(State.CLOSED)
-            raise
-        if self.state is not State.CONNECTED:
-            self._supervise()
+                with self._changed:
+                    if not self.closing:  # else whoever closes it says so
+                        self._set(State.CLOSED)
+                raise
+            with self._changed:
+                if self.state is not State.CONNECTED:
+                    self._supervise()
 
     def accepted(self) -> bool:
         """Take note of a CONNACK that accepts; False if it comes too late to matter."""
@@ -126,7 +134,7 @@ class Connection:
             if self.state is not State.OPENING:
                 return False
             self.error = refusal(code, self._options().describe())
-            self._set(State.STOPPED if code in FINAL else State.WAITING)
+            self._set(self._after(code))
         return True
 
     def lost(self, error: Exception | None, code: int) -> bool:
@@ -144,16 +152,15 @@ class Connection:
             text = f"the connection to {where} ended{before}: {why}"
             self.error = ConnectError(text, reason_code=code or None)
             self.error.__cause__ = error
-            final = code in FINAL or (was is State.CONNECTED and not self._options().reconnect)
-            self._set(State.STOPPED if final else State.WAITING)
+            self._set(self._after(code))
+            if was is State.CONNECTED:
+                self._supervise()
         if code == reasons.SESSION_TAKEN_OVER:
             log.error(
                 "%s: another client has connected with the same client_id; not reconnecting", self._name
             )
         else:
             log.warning("%s: %s", self._name, self.error)
-        if was is State.CONNECTED:
-            self._supervise()
         return was is State.CONNECTED
 
     def wait(self, timeout: float) -> None:
@@ -184,8 +191,9 @@ class Connection:
 
     def finish_close(self) -> None:
         """Release the connection; on return no attempt runs and nothing is left of the last one."""
-        deliberate = self.state is State.CONNECTED
-        supervisor = self._supervisor
+        with self._opening, self._changed:  # a supervisor is entered and started while these are held
+            deliberate = self.state is State.CONNECTED
+            supervisor = self._supervisor
         if supervisor is not None and supervisor is not threading.current_thread():
             supervisor.join()  # it is bounded: an attempt by connect_timeout, the rest by _closing
         self._release(deliberate)
@@ -200,6 +208,10 @@ class Connection:
         with self._changed:
             self.state = state
             self._changed.notify_all()
+
+    def _after(self, code: int = 0) -> State:
+        """What follows a connection that ended, or did not come about, with this reason code."""
+        return State.STOPPED if code in FINAL or not self._options().reconnect else State.WAITING
 
     def _supervise(self) -> None:
         previous = self._supervisor
@@ -240,7 +252,7 @@ class Connection:
                     where = self._options().describe()
                     self.error = ConnectTimeoutError(f"{where} did not answer CONNECT within {timeout} s")
                     log.warning("%s: %s", self._name, self.error)
-                    self._set(State.WAITING)
+                    self._set(self._after())
                     break
                 self._changed.wait(left)
             return self.state in (State.WAITING, State.STOPPED) and not self._closing.is_set()
