@@ -1,0 +1,194 @@
+"""JGmqtt: an MQTT client over gmqtt, an asyncio library, for programs that need not know asyncio."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from juham_core.capabilities import Capabilities
+from juham_core.errors import MalformedPacketError, NotConnectedError
+from juham_core.jmqtt import JMqtt
+from juham_core.message import MqttMsg
+from juham_core.options import Options
+from juham_core.wire import packets
+from juham_core.wire.exchanges import Finished
+from juham_core.wire.packets import Packet, Subscription
+from juham_core.wire.reasons import PROTOCOL_ERROR
+from juham_gmqtt import library
+from juham_gmqtt.dial import dial
+from juham_gmqtt.link import Link
+from juham_gmqtt.session import Session
+
+
+class JGmqtt(JMqtt):
+    """A client that uses gmqtt, in a thread with an event loop of its own for each connection."""
+
+    capabilities = Capabilities(
+        mqtt_311=True,
+        mqtt_5=True,
+        qos_2=True,
+        tcp=True,
+        tls=True,
+        bind_address=True,
+        persistent_session=True,
+        shared_subscriptions=True,
+        manual_ack=True,
+    )
+    library = "gmqtt"
+
+    def __init__(self, name: str = "gmqtt") -> None:
+        """Make a client that is not connected."""
+        super().__init__(name)
+
+    def _set_up(self, name: str) -> None:
+        super()._set_up(name)
+        # The loop must not wait for handlers, or it would send no pings: it stops reading instead.
+        self._delivery.blocks = False
+        self._link: Link | None = None
+        self._session: Session | None = None
+
+    @property
+    def native(self) -> Any:
+        """The ``gmqtt.Client``, or None before the first connection.
+
+        It belongs to the thread of its event loop. Its callbacks are not called: Juham reads what comes.
+        """
+        return self._session.client if self._session is not None else None
+
+    # --- what JMqtt asks for ------------------------------------------------------------------------
+
+    def _open(self, options: Options) -> None:
+        deadline = time.monotonic() + options.connect_timeout
+        context = options.make_ssl_context()
+        if self._session is None or not self._session.fits(options):
+            self._session = Session(options)
+        sock = dial(options.host, options.effective_port, options.bind_address, deadline)
+        try:
+            self._link = Link(self.name, self._session.client, options, self._on_packet, self._lost)
+        except BaseException:
+            sock.close()
+            raise
+        self._link.open(sock, context, deadline)
+
+    def _close(self, deliberate: bool) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close(deliberate)
+
+    def _publish(self, message: MqttMsg) -> int:
+        link, session = self._connected()
+        if message.qos == 0:
+            link.send(library.build_publish(message, link.protocol)[1], bounded=True)
+            return 0
+        return session.start(message, link)
+
+    def _subscribe(self, subscriptions: list[Subscription]) -> int:
+        link, session = self._connected()
+        return session.request(subscriptions, [], link)
+
+    def _unsubscribe(self, topic_filters: list[str]) -> int:
+        link, session = self._connected()
+        return session.request([], topic_filters, link)
+
+    def _ack(self, mid: int, qos: int) -> None:
+        if self._session is None:
+            return
+        answer = self._session.acknowledge(mid, qos)
+        link = self._link
+        if answer is not None and link is not None:
+            link.send(answer)
+
+    def _connected(self) -> tuple[Link, Session]:
+        link, session = self._link, self._session
+        if link is None or session is None:
+            raise NotConnectedError("the connection to the broker has ended")
+        return link, session
+
+    # --- what gmqtt's connection brings, on its thread ----------------------------------------------
+
+    def _on_packet(self, link: Link, packet: Packet) -> None:
+        handler = _HANDLERS.get(type(packet))
+        if handler is None or link.accepted == isinstance(packet, packets.Connack):
+            raise MalformedPacketError(
+                f"the broker sent {packet.kind.upper()}, which has no place here", reason_code=PROTOCOL_ERROR
+            )
+        assert self._session is not None
+        handler(self, link, self._session, packet)
+
+    def _on_connack_packet(self, link: Link, session: Session, packet: packets.Connack) -> None:
+        if packet.reason_code:
+            self._connack(False, packet.reason_code, packet.properties)
+            link.end(None, report=False)
+            return
+        link.accept()
+        if "server_keep_alive" in packet.properties:
+            link.keep_alive(packet.properties["server_keep_alive"])
+        resent = packet.session_present and not session.fresh
+        session.fresh = False
+        if packet.session_present:
+            for package in session.resume():  # before anything new, for the order's sake
+                link.send(package)
+        else:
+            session.forget()
+        self._connack(packet.session_present, 0, packet.properties, resent=resent)
+
+    def _on_publish_packet(self, link: Link, session: Session, packet: packets.Publish) -> None:
+        properties = packet.properties
+        if "topic_alias" in properties:
+            packet.topic = link.resolve(packet.topic, properties.pop("topic_alias"))
+        qos, packet_id, manual = packet.qos, packet.packet_id, link.options.manual_ack
+        if session.is_new(packet, manual):
+            self._received(
+                packet.topic, packet.payload, qos, packet.retain, packet.dup, packet_id, properties
+            )
+        if qos == 0:
+            return
+        if not manual or qos == 2:
+            answer = session.accepted(packet_id, qos)
+            if answer is not None:
+                link.send(answer)
+        if self._delivery.waiting >= self._delivery.limit:
+            link.hold()
+            self._delivery.after(link.release)
+
+    def _on_answer_packet(
+        self, link: Link, session: Session, packet: packets.Puback | packets.Pubrec | packets.Pubcomp
+    ) -> None:
+        result = session.answered(packet)
+        if isinstance(result, Finished):
+            self._acknowledged(result.packet_id, result.reason_code, result.properties)
+        elif result is not None:
+            link.send(result)
+
+    def _on_pubrel_packet(self, link: Link, session: Session, packet: packets.Pubrel) -> None:
+        link.send(session.released(packet))
+
+    def _on_suback_packet(self, _link: Link, session: Session, packet: packets.Suback) -> None:
+        session.requested(packet.packet_id)
+        self._suback(packet.packet_id, packet.reason_codes, packet.properties)
+
+    def _on_unsuback_packet(self, _link: Link, session: Session, packet: packets.Unsuback) -> None:
+        session.requested(packet.packet_id)
+        self._unsuback(packet.packet_id, packet.reason_codes, packet.properties)
+
+    def _on_disconnect_packet(self, link: Link, _session: Session, packet: packets.Disconnect) -> None:
+        link.end(None, report=False)
+        self._lost(None, packet.reason_code, packet.properties, from_server=True)
+
+    def _on_pingresp_packet(self, _link: Link, _session: Session, _packet: packets.Pingresp) -> None:
+        """That it came is all it says."""
+
+
+_HANDLERS: Final[dict[type, Callable[[JGmqtt, Link, Session, Any], None]]] = {
+    packets.Publish: JGmqtt._on_publish_packet,
+    packets.Connack: JGmqtt._on_connack_packet,
+    packets.Puback: JGmqtt._on_answer_packet,
+    packets.Pubrec: JGmqtt._on_answer_packet,
+    packets.Pubcomp: JGmqtt._on_answer_packet,
+    packets.Pubrel: JGmqtt._on_pubrel_packet,
+    packets.Suback: JGmqtt._on_suback_packet,
+    packets.Unsuback: JGmqtt._on_unsuback_packet,
+    packets.Disconnect: JGmqtt._on_disconnect_packet,
+    packets.Pingresp: JGmqtt._on_pingresp_packet,
+}

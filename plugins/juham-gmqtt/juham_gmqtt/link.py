@@ -1,0 +1,320 @@
+"""One connection: a thread with an event loop of its own for gmqtt, and the way there from other threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final
+
+from juham_core.errors import ConnectTimeoutError, MalformedPacketError, NotConnectedError, QueueFullError
+from juham_core.options import Options
+from juham_core.wire import LARGEST_PACKET, Decoder, Packet
+from juham_core.wire.packets import MQTT_5
+from juham_core.wire.reasons import TOPIC_ALIAS_INVALID
+from juham_gmqtt import library
+
+MAX_UNSENT: Final = 64 * 1024 * 1024
+"""Bytes that may wait for the network before QoS 0 is refused; QoS 1 and 2 have their window."""
+_OVERHEAD: Final = 64
+"""What a waiting packet costs beside its bytes, roughly."""
+_WRITE_BUFFER: Final = 256 * 1024
+_FAREWELL: Final = 0.5
+"""Seconds a broker has to close the connection after DISCONNECT, before we do."""
+
+log = logging.getLogger("juham.gmqtt")
+
+
+class Link:
+    """A thread that runs the loop from :meth:`open` to :meth:`close`.
+
+    ``receive`` is called with each packet and ``lost`` once if the connection ends by itself, both on that
+    thread; neither once :meth:`close` has been called.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        client: Any,
+        options: Options,
+        receive: Callable[[Link, Packet], None],
+        lost: Callable[[Exception | None], None],
+    ) -> None:
+        self.options = options
+        self.protocol: Any = None
+        self.accepted = False
+        self._client = client
+        self._receive = receive
+        self._lost = lost
+        wanted = options.properties
+        self._decoder = Decoder(
+            options.protocol, max_packet_size=wanted.get("maximum_packet_size", LARGEST_PACKET)
+        )
+        self._aliases: dict[int, str] = {}
+        self._alias_maximum: int = wanted.get("topic_alias_maximum", 0)
+        self._loop = asyncio.SelectorEventLoop()
+        self._thread = threading.Thread(target=self._run, name=f"juham-{name}-gmqtt", daemon=True)
+        self._opened: Future[None] = Future()
+        self._connection: Any = None
+        self._transport: Any = None
+        self._stopping = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._uncongested = asyncio.Event()
+        self._uncongested.set()
+        self._deliberate = False
+        self._ended = False
+        self._closing = False
+        self._held = False
+        self._congested = False
+        self._lock = threading.Lock()
+        self._outbox: list[bytes | bytearray] = []
+        self._unsent = 0
+        self._awake = False
+
+    # --- from other threads -------------------------------------------------------------------------
+
+    def open(self, sock: socket.socket, context: ssl.SSLContext | None, deadline: float) -> None:
+        """Start the thread; return once TLS stands and CONNECT is written. Raises what went wrong."""
+        self._dialled = sock, context, deadline
+        try:
+            self._thread.start()
+        except BaseException:
+            sock.close()
+            self._loop.close()
+            raise
+        self._opened.result()  # bounded: the handshake has the deadline
+
+    def close(self, deliberate: bool) -> None:
+        """End the thread and all that belongs to it. ``deliberate``: send what waits, then DISCONNECT."""
+        self._closing = True
+        self._deliberate = deliberate
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def send(self, package: bytes | bytearray, bounded: bool = False) -> None:
+        """Have a packet written, after those that were handed over before; from any thread.
+
+        Raises NotConnectedError, and QueueFullError if too much waits already and ``bounded`` is set.
+        """
+        with self._lock:
+            if self._ended or self._closing:
+                raise NotConnectedError("the connection to the broker has ended")
+            if bounded and self._unsent >= MAX_UNSENT:
+                raise QueueFullError(
+                    f"{self._unsent:,} bytes wait for the network: "
+                    "the message was not accepted; publish slower"
+                )
+            self._outbox.append(package)
+            self._unsent += len(package) + _OVERHEAD
+            wake, self._awake = not self._awake, True
+        if wake:
+            try:
+                self._loop.call_soon_threadsafe(self._flush)
+            except RuntimeError as exc:
+                raise NotConnectedError("the connection to the broker has ended") from exc
+
+    def release(self) -> None:
+        """Read again after :meth:`hold`; from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._read_on)
+
+    # --- on the loop's thread, from whoever receives ------------------------------------------------
+
+    def hold(self) -> None:
+        """Read no further packet until :meth:`release`."""
+        self._held = True
+        self._transport.pause_reading()
+
+    def accept(self) -> None:
+        """The broker has accepted the connection."""
+        self.accepted = True
+        library.set_accepted(self._client, accepted=True)
+
+    def resolve(self, topic: str, alias: int) -> str:
+        """The topic that a message with a topic alias is about (MQTT 5 section 3.3.2.3.4)."""
+        if alias > self._alias_maximum or not (topic or alias in self._aliases):
+            raise MalformedPacketError(
+                f"PUBLISH: topic alias {alias} is unknown or past the maximum of {self._alias_maximum}",
+                reason_code=TOPIC_ALIAS_INVALID,
+            )
+        if topic:
+            self._aliases[alias] = topic
+        return self._aliases[alias]
+
+    def keep_alive(self, seconds: int) -> None:
+        """The broker wants another keepalive (MQTT 5 section 3.2.2.3.14)."""
+        self._connection.keep_alive(seconds)
+
+    def end(self, error: Exception | None, *, report: bool = True) -> None:
+        """End the connection because of what came, or what did not."""
+        if self._ended:
+            return
+        with self._lock:
+            self._ended = True
+        library.set_accepted(self._client, accepted=False)
+        if isinstance(error, MalformedPacketError) and self.options.protocol == MQTT_5 and self.accepted:
+            self._connection.send_disconnect(error.reason_code)
+            self._transport.close()
+        else:
+            self._transport.abort()
+        if report and not self._closing:
+            self._lost(error)
+
+    # --- from gmqtt's side --------------------------------------------------------------------------
+
+    def made(self, transport: Any, protocol: Any) -> None:
+        """The transport stands, TLS included."""
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        self._transport = transport
+        self.protocol = protocol
+        self._connection = library.WireConnection(transport, protocol, self._client, self.options, self)
+        library.attach(self._client, self._connection)
+
+    def arrived(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self._closing:
+            return
+        self._connection.received()
+        self._decoder.feed(data)
+        self._read_on_if_free()
+
+    def gone(self, error: Exception | None) -> None:
+        """The transport is closed."""
+        self.end(error)
+        self._gone.set()
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Write what gmqtt itself sends: CONNECT, pings."""
+        self._connection.sent()
+        self._transport.write(data)
+
+    def congested(self, yes: bool) -> None:
+        """The transport's buffer is full, or no longer is."""
+        self._congested = yes
+        if yes:
+            self._uncongested.clear()
+        else:
+            self._uncongested.set()
+            self._flush()
+
+    def silent(self, seconds: float) -> None:
+        """The broker has answered no ping."""
+        self.end(TimeoutError(f"the broker has been silent for {seconds:.1f} s"))
+
+    def holds(self) -> bool:
+        """True while nothing is read on purpose."""
+        return self._held
+
+    # --- the inside ---------------------------------------------------------------------------------
+
+    def _read_on(self) -> None:
+        if self._held:
+            self._held = False
+            self._transport.resume_reading()
+            self._read_on_if_free()
+
+    def _read_on_if_free(self) -> None:
+        if self._held:
+            return
+        with self._lock:
+            self._awake = True  # what is sent meanwhile goes at the end, at once
+        try:
+            for packet in self._decoder.packets():
+                if self._closing or self._ended:
+                    return
+                self._receive(self, packet)
+                if self.holds():
+                    break
+        except MalformedPacketError as exc:
+            self.end(exc)
+        except Exception as exc:
+            if self._closing or self._ended:
+                return  # nothing can be sent any more
+            # Whoever failed: a connection that looks alive and is deaf would be worse than none.
+            log.exception("a packet could not be dealt with; ending the connection")
+            self.end(exc)
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._congested:
+            return  # still awake: whoever ends the congestion flushes
+        with self._lock:
+            batch, self._outbox = self._outbox, []
+            self._unsent = 0
+            self._awake = False
+        if batch and not self._transport.is_closing():
+            self.write(batch[0] if len(batch) == 1 else b"".join(batch))
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._main())
+        finally:
+            self._loop.close()
+
+    async def _main(self) -> None:
+        try:
+            await self._connect()
+        except BaseException as exc:  # noqa: BLE001 - raised again by open()
+            self._closing = True
+            self._opened.set_exception(exc)
+        else:
+            self._opened.set_result(None)
+            await self._stopping.wait()
+            if self._deliberate and not self._ended:
+                await self._say_goodbye()
+        if self._transport is not None:
+            self._transport.abort()
+            await self._gone.wait()
+            library.attach(self._client, None)
+        # gmqtt makes tasks of its own, and a transport that failed in its handshake has calls pending.
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self._dialled[0].close()
+
+    async def _connect(self) -> None:
+        sock, context, deadline = self._dialled
+        try:
+            await self._loop.create_connection(
+                lambda: library.WireProtocol(self._client, self),
+                sock=sock,
+                ssl=context,
+                server_hostname=self.options.host if context else None,
+                ssl_handshake_timeout=max(0.001, deadline - time.monotonic()) if context else None,
+            )
+        except ConnectionAbortedError as exc:
+            if time.monotonic() < deadline:
+                raise
+            where = self.options.describe()
+            raise ConnectTimeoutError(f"the TLS handshake with {where} was not finished in time") from exc
+        await library.send_connect(self._connection, self.options)
+
+    async def _say_goodbye(self) -> None:
+        """Get what waits and DISCONNECT on the wire, and let the broker close the connection."""
+        transport = self._transport
+        with self._lock:
+            batch, self._outbox = self._outbox, []
+        transport.set_write_buffer_limits(high=0)  # uncongested shall mean: all is written
+        with contextlib.suppress(asyncio.TimeoutError):
+            if batch:
+                self.write(b"".join(batch))
+            self._connection.send_disconnect()
+            await asyncio.wait_for(self._uncongested.wait(), self.options.close_timeout)
+            # To close with bytes unread would reset the connection, and the broker might not read DISCONNECT.
+            transport.resume_reading()
+            if transport.can_write_eof():
+                transport.write_eof()
+            else:
+                transport.close()
+            await asyncio.wait_for(self._gone.wait(), _FAREWELL)

@@ -1,0 +1,165 @@
+"""What outlives a connection: gmqtt's client with its packet identifiers, and the exchanges under way."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final
+
+from juham_core.errors import NotConnectedError, QueueFullError
+from juham_core.message import MqttMsg
+from juham_core.options import Options
+from juham_core.wire.exchanges import Finished
+from juham_core.wire.packets import Puback, Pubcomp, Publish, Pubrec, Pubrel, Subscription
+from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, UNSPECIFIED_ERROR
+from juham_gmqtt import library
+from juham_gmqtt.link import Link
+
+_PUBLISH: Final = 0x30
+_DUP: Final = 0x08
+
+
+class Session:
+    """The client's half of one MQTT session (MQTT 5 section 4.1).
+
+    Requests come from one thread at a time, answers from the link's thread.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.client: Any = library.make_client(options)
+        self.fresh = True
+        """True until the broker has first accepted a connection of this session."""
+        self._client_id = options.client_id
+        self._protocol = options.protocol
+        self._storage = library.storage_of(self.client)
+        self._identifiers = library.identifiers_of(self.client)
+        self._lock = threading.Lock()
+        self._requests: set[int] = set()
+        self._in_flight: set[int] = set()
+        self._resumed: set[int] = set()
+        # QoS 2 messages received and not yet released; True where PUBREC may be sent.
+        self._received: dict[int, bool] = {}
+        # With manual acknowledgement: what this connection brought and the application has not answered.
+        self._unacknowledged: set[int] = set()
+
+    def fits(self, options: Options) -> bool:
+        """True if a connection with these options may continue this session."""
+        return (self._client_id, self._protocol) == (options.client_id, options.protocol)
+
+    def start(self, message: MqttMsg, link: Link) -> int:
+        """Send a message of QoS 1 or 2 and keep it until it is acknowledged; return its identifier."""
+        with self._lock:
+            try:
+                packet_id, package = library.build_publish(message, link.protocol)
+            except OverflowError as exc:
+                raise QueueFullError("all packet identifiers are in use: lower max_inflight") from exc
+            self._storage.push_message(packet_id, package)
+            self._in_flight.add(packet_id)
+        try:
+            link.send(package)
+        except NotConnectedError:
+            self._finish(packet_id)  # it keeps its place in JMqtt's queue, and is not to be sent twice
+            raise
+        return packet_id
+
+    def request(self, subscriptions: list[Subscription], topic_filters: list[str], link: Link) -> int:
+        """Send SUBSCRIBE, or UNSUBSCRIBE if there are no subscriptions; return its identifier."""
+        with self._lock:
+            if subscriptions:
+                packet_id, package = library.build_subscribe(subscriptions, link.protocol)
+            else:
+                packet_id, package = library.build_unsubscribe(topic_filters, link.protocol)
+            self._requests.add(packet_id)
+        link.send(package)
+        return packet_id
+
+    def requested(self, packet_id: int) -> None:
+        """The answer to a request has come."""
+        with self._lock:
+            self._requests.discard(packet_id)
+            self._identifiers.free_id(packet_id)
+
+    def answered(self, packet: Puback | Pubrec | Pubcomp) -> bytes | Finished | None:
+        """Take an answer: what to send next, or that the exchange is over, or None if there was none."""
+        packet_id, code = packet.packet_id, packet.reason_code
+        known = packet_id in self._in_flight
+        if isinstance(packet, Pubrec) and code < UNSPECIFIED_ERROR:
+            if not known:
+                return self._answer(library.PUBREL, packet_id, PACKET_IDENTIFIER_NOT_FOUND)
+            release = self._answer(library.PUBREL, packet_id)
+            with self._lock:
+                self._storage.push_message(packet_id, release)
+            return release
+        if not known:
+            return None
+        if isinstance(packet, Pubcomp) and code == PACKET_IDENTIFIER_NOT_FOUND and packet_id in self._resumed:
+            code = 0  # the broker had finished before the connection broke: no error (section 3.7.2.1)
+        self._finish(packet_id)
+        return Finished(packet_id, code, packet.properties)
+
+    def resume(self) -> list[bytes | bytearray]:
+        """What a resumed session begins with (section 4.4): the unanswered, in order, PUBLISH marked DUP."""
+        self._new_connection()
+        with self._lock:
+            packages: list[tuple[int, bytes | bytearray]] = self._storage.get_all()
+        self._resumed = {packet_id for packet_id, _ in packages}
+        for _, package in packages:
+            if package[0] & 0xF0 == _PUBLISH and isinstance(package, bytearray):
+                package[0] |= _DUP
+        return [package for _, package in packages]
+
+    def forget(self) -> None:
+        """The broker has no session: nothing of the old one is to be finished."""
+        self._new_connection()
+        for packet_id in list(self._in_flight):
+            self._finish(packet_id)
+        self._received.clear()
+
+    def is_new(self, packet: Publish, manual: bool) -> bool:
+        """Take note of a message; False for one of QoS 2 that has been received before (section 4.3.3)."""
+        if packet.qos == 0:
+            return True
+        if manual:
+            self._unacknowledged.add(packet.packet_id)
+        if packet.qos == 1:
+            return True
+        if packet.packet_id in self._received:
+            return False
+        self._received[packet.packet_id] = not manual
+        return True
+
+    def accepted(self, packet_id: int, qos: int) -> bytes | None:
+        """The PUBACK or PUBREC that is due for a message; None if it is not to be sent (any more)."""
+        if qos == 2 and not self._received.get(packet_id, False):
+            return None  # one of QoS 2 that comes again while the application is still at it
+        self._unacknowledged.discard(packet_id)
+        return self._answer(library.PUBACK if qos == 1 else library.PUBREC, packet_id)
+
+    def acknowledge(self, packet_id: int, qos: int) -> bytes | None:
+        """The application's own acknowledgement; from any thread."""
+        if packet_id in self._received:
+            self._received[packet_id] = True  # also if PUBREC cannot go now: the message will come again
+        if packet_id not in self._unacknowledged:
+            return None  # of an earlier connection: the broker will send the message again
+        return self.accepted(packet_id, qos)
+
+    def released(self, packet: Pubrel) -> bytes:
+        """The broker has taken note; the identifier may come again with another message."""
+        known = self._received.pop(packet.packet_id, None) is not None
+        return self._answer(
+            library.PUBCOMP, packet.packet_id, 0 if known else PACKET_IDENTIFIER_NOT_FOUND
+        )
+
+    def _answer(self, command: int, packet_id: int, reason_code: int = 0) -> bytes:
+        return library.build_answer(command, packet_id, self._protocol, reason_code)
+
+    def _new_connection(self) -> None:
+        for packet_id in list(self._requests):
+            self.requested(packet_id)
+        self._unacknowledged.clear()
+        self._resumed.clear()
+
+    def _finish(self, packet_id: int) -> None:
+        with self._lock:
+            self._in_flight.discard(packet_id)
+            self._storage.remove_message_by_mid(packet_id)
+            self._identifiers.free_id(packet_id)
