@@ -1,1 +1,5 @@
 """The paho backends of Juham."""
+
+from juham_paho.jpaho import JPaho
+
+__all__ = ["JPaho"]
