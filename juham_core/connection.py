@@ -106,8 +106,7 @@ class Connection:
                 if stopped:
                     self._release(False)
                 self._attempt()
-                if self.closing:
-                    raise ConnectError(f"the client {self._name!r} was closed while it was connecting")
+                self._check_not_closed()
             except BaseException:
                 self._release(False)
                 with self._changed:
@@ -117,6 +116,10 @@ class Connection:
             with self._changed:
                 if self.state is not State.CONNECTED:
                     self._supervise()
+
+    def _check_not_closed(self) -> None:
+        if self.closing:
+            raise ConnectError(f"the client {self._name!r} was closed while it was connecting")
 
     def accepted(self) -> bool:
         """Take note of a CONNACK that accepts; False if it comes too late to matter."""

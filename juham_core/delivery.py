@@ -34,6 +34,7 @@ class Delivery:
         self._dispatcher = Dispatcher(f"juham-{client.name}-handlers", self._report)
         self._routes: FilterTree[Handler] = FilterTree()
         self._routes_lock = threading.Lock()
+        self._close_lock = threading.Lock()
         self._closed = False
         self._in_on_connect = False
         self._full = False
@@ -69,14 +70,15 @@ class Delivery:
 
     def close(self, timeout: float) -> None:
         """Let the handlers finish what waits, for at most ``timeout`` seconds; then none runs any more."""
-        if not self._dispatcher.drain(timeout):
-            log.warning("%s: closed with handlers unfinished after %.1f s", self._client.name, timeout)
-        self._closed = True
-        forgotten = self._dispatcher.clear()
-        if forgotten:
-            self._statistics.dropped["closed"] += forgotten
-        if not self._dispatcher.stop(timeout=timeout):
-            log.error("%s: a handler still runs after the client was closed", self._client.name)
+        with self._close_lock:  # another thread's close would forget what this one waits for
+            if not self._dispatcher.drain(timeout):
+                log.warning("%s: closed with handlers unfinished after %.1f s", self._client.name, timeout)
+            self._closed = True
+            forgotten = self._dispatcher.clear()
+            if forgotten:
+                self._statistics.dropped["closed"] += forgotten
+            if not self._dispatcher.stop(timeout=timeout):
+                log.error("%s: a handler still runs after the client was closed", self._client.name)
 
     # --- routes -------------------------------------------------------------------------------------
 

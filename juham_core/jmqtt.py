@@ -187,6 +187,7 @@ class JMqtt(Vocabulary, Backend, Object):
         if not self._connection.begin_close():
             if not self._delivery.inside_handler:
                 self._connection.wait_closed(self._options.close_timeout)
+                self._close_unconnected()
             return
         bound = time.monotonic() + self._options.close_timeout
         was_connected = self.is_connected()
@@ -196,11 +197,7 @@ class JMqtt(Vocabulary, Backend, Object):
             self._outgoing.stop()
         finally:
             self._connection.finish_close()
-        self._ledger.orphan(self._outgoing.collect())
-        failed = self._outgoing.fail_all(lambda receipt: closed_error(f"publish {receipt.mid}"))
-        if failed:
-            self._statistics.dropped["closed"] += failed
-        self._ledger.fail_all(closed_error("a subscription"))
+        self._fail_unfinished()
         if was_connected:
             self._delivery.disconnected(from_server=False, reason_code=0, properties=None)
         self._delivery.close(max(0.5, bound - time.monotonic()))
@@ -439,6 +436,19 @@ class JMqtt(Vocabulary, Backend, Object):
         receipt.rc = RC_NO_CONN
         self._statistics.dropped["not connected"] += 1
         receipt._resolve(error)
+
+    def _close_unconnected(self) -> None:
+        """Of a client that is not connected, end what waits for a connection, and its loop."""
+        if self._connection.state is State.CLOSED:
+            self._fail_unfinished()
+            self._delivery.close(self._options.close_timeout)
+
+    def _fail_unfinished(self) -> None:
+        self._ledger.orphan(self._outgoing.collect())
+        failed = self._outgoing.fail_all(lambda receipt: closed_error(f"publish {receipt.mid}"))
+        if failed:
+            self._statistics.dropped["closed"] += failed
+        self._ledger.fail_all(closed_error("a subscription"))
 
     def _checked(self, message: MqttMsg) -> MqttMsg:
         """Raise unless the message may be sent: it comes from the application, or from a hook."""

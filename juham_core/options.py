@@ -200,7 +200,16 @@ def _check(options: Options) -> None:
         raise OptionError("the option 'reconnect_max' is at least 'reconnect_min'")
     for name in ("client_id", "username"):
         _check_text(name, getattr(options, name))
+    _check_password(options.password)
     _check_connect(options)
+
+
+def _check_password(password: Any) -> None:
+    fits = _fits(password) if isinstance(password, str) else password is None or (
+        isinstance(password, bytes) and len(password) <= 0xFFFF
+    )
+    if not fits:
+        raise OptionError("the option 'password' is a str or bytes of at most 65,535 bytes in UTF-8")
 
 
 def _check_connect(options: Options) -> None:
@@ -226,8 +235,15 @@ _RANGES: Final = (
 
 
 def _check_text(name: str, value: Any) -> None:
-    if value is not None and (not isinstance(value, str) or "\0" in value or len(value.encode()) > 0xFFFF):
-        raise OptionError(f"the option {name!r} is a str without NUL of at most 65,535 bytes")
+    if value is not None and (not isinstance(value, str) or "\0" in value or not _fits(value)):
+        raise OptionError(f"the option {name!r} is a str without NUL of at most 65,535 bytes in UTF-8")
+
+
+def _fits(value: str) -> bool:
+    try:
+        return len(value.encode()) <= 0xFFFF
+    except UnicodeEncodeError:  # lone surrogates, which MQTT forbids as UTF-8 does (section 1.5.4)
+        return False
 
 
 def _check_range(options: Options, name: str, low: int, high: int) -> None:

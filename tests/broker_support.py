@@ -24,6 +24,9 @@ from juham_core.wire import (
 
 P = TypeVar("P")
 
+KEPT = {"clean_start": False, "session_expiry_interval": 1000}
+"""What makes a session that lasts, and is taken up again."""
+
 
 class Clock:
     def __init__(self):
@@ -117,3 +120,20 @@ class Client:
 
 def will(payload=b"gone", qos=0, *, retain=False, **properties):
     return Will("will/c", payload, qos, retain, Properties(properties))
+
+
+def observe(broker, *filters):
+    """Another client, subscribed at QoS 2, that was sent nothing yet."""
+    observer = Client(broker, "observer")
+    for topic_filter in filters:
+        observer.subscribe(topic_filter, 2)
+    observer.sent.clear()
+    return observer
+
+
+def subscriber(broker, topic_filter="a/#", qos=2, **options):
+    """A client with a session that lasts, subscribed and sent nothing yet."""
+    client = Client(broker, "subscriber", **{**KEPT, **options})
+    client.subscribe(topic_filter, qos)
+    client.sent.clear()
+    return client

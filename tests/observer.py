@@ -97,17 +97,23 @@ class _Socket:
         self._sock.settimeout(None)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._take = take
+        self._leaving = False
         self._thread = threading.Thread(target=self._read, name="observer")
         self._thread.start()
 
     def _read(self):
         decoder = Decoder(MQTT_5)
-        while data := self._sock.recv(65_536):
-            decoder.feed(data)
-            for packet in decoder.packets():
-                self._take(packet)
+        try:
+            while data := self._sock.recv(65_536):
+                decoder.feed(data)
+                for packet in decoder.packets():
+                    self._take(packet)
+        except OSError:
+            if not self._leaving:  # else it answered a broker that had closed already
+                raise
 
     def send(self, packet):
+        self._leaving |= isinstance(packet, Disconnect)
         self._sock.sendall(encode(packet, MQTT_5))
 
     def close(self):

@@ -10,7 +10,6 @@ from juham_core.wire import (
     Disconnect,
     Properties,
     Publish,
-    Pubrec,
     Suback,
     Subscribe,
     Subscription,
@@ -18,8 +17,6 @@ from juham_core.wire import (
     Unsubscribe,
     reasons,
 )
-
-KEPT = {"clean_start": False, "session_expiry_interval": 1000}
 
 
 @pytest.fixture
@@ -227,6 +224,13 @@ def test_empty_payload_clears_and_is_passed_on(client, sender, broker):
     assert client.payloads() == []
 
 
+def test_cleared_topics_leave_nothing_behind(sender, broker):
+    for payload in (b"x", b""):
+        for topic in ("a/b/c", "a/b", "/"):
+            sender.publish(topic, payload, retain=True)
+    assert broker._router.retained._root.children == {}
+
+
 @pytest.mark.parametrize(("handling", "first", "again"), [(0, 1, 1), (1, 1, 0), (2, 0, 0)])
 def test_retain_handling(client, sender, handling, first, again):
     sender.publish("a", retain=True)
@@ -283,106 +287,3 @@ def test_retained_message_for_a_busy_client_waits_with_the_others(broker, sender
     client.subscribe("a/#", 1)
     assert len([packet for packet in client.sent if isinstance(packet, Publish)]) == 1
     assert client.acknowledge() == [b"0", b"1", b"2", b"3"]
-
-
-# --- shared subscriptions -------------------------------------------------------------------------------
-
-
-def members(broker, *names, topic_filter="$share/g/a/#", qos=1, **options):
-    clients = [Client(broker, name, **options) for name in names]
-    for each in clients:
-        each.subscribe(topic_filter, qos)
-        each.sent.clear()
-    return clients
-
-
-@pytest.mark.parametrize("qos", [0, 1])
-def test_shared_messages_take_turns(broker, sender, qos):
-    clients = members(broker, "1", "2", "3")
-    for number in range(6):
-        sender.publish("a/b", b"%d" % number, qos=qos)
-    assert [each.payloads() for each in clients] == [[b"0", b"3"], [b"1", b"4"], [b"2", b"5"]]
-
-
-def test_each_group_and_each_filter_gets_its_own_copy(broker, sender):
-    (plain,) = members(broker, "plain", topic_filter="a/b")
-    (one,) = members(broker, "1", topic_filter="$share/g/a/#")
-    (other_group,) = members(broker, "2", topic_filter="$share/h/a/#")
-    (other_filter,) = members(broker, "3", topic_filter="$share/g/a/b")
-    sender.publish("a/b")
-    assert [len(each.payloads()) for each in (plain, one, other_group, other_filter)] == [1, 1, 1, 1]
-
-
-def test_shared_subscription_carries_identifier_and_qos(broker, sender, client):
-    client.subscribe("$share/g/a", 1, identifier=5)
-    client.sent.clear()
-    sender.publish("a", qos=2)
-    message = client.only(Publish)
-    assert (message.qos, message.properties.subscription_identifier) == (1, [5])
-
-
-def test_shared_subscription_gets_no_retained_messages(client, sender):
-    sender.publish("a", retain=True)
-    client.subscribe("$share/g/a")
-    assert client.only(Suback).reason_codes == [0]
-
-
-def test_shared_messages_go_to_connected_members(broker, sender):
-    away, here = members(broker, "away", "here", **KEPT)
-    away.lose()
-    for _ in range(3):
-        sender.publish("a", qos=1)
-    assert len(here.payloads()) == 3
-
-
-def test_shared_messages_wait_where_no_member_is_connected(broker, sender):
-    for each in members(broker, "1", "2", **KEPT):
-        each.lose()
-    for number in range(4):
-        sender.publish("a", b"%d" % number, qos=1)
-    received = [Client(broker, name, **KEPT).payloads() for name in ("1", "2")]
-    assert sorted(received[0] + received[1]) == [b"0", b"1", b"2", b"3"]
-
-
-def test_messages_of_an_ended_session_go_to_other_members(broker, sender):
-    leaver, stayer = members(broker, "leaver", "stayer", receive_maximum=1)
-    for number in range(4):
-        sender.publish("a", b"%d" % number, qos=1, content_type="t")
-    (kept,) = leaver.take(Publish)
-    assert kept.payload == b"0"
-    leaver.lose()  # its session ends with the connection
-    assert sorted(stayer.acknowledge()) == [b"0", b"1", b"2", b"3"]
-    assert broker.statistics.dropped == {}
-
-
-def test_qos_2_message_that_a_member_may_have_seen_goes_to_nobody_else(broker, sender):
-    leaver, stayer = members(broker, "leaver", "stayer", qos=2)
-    sender.publish("a", qos=2)
-    leaver.say(Pubrec(leaver.only(Publish).packet_id))
-    leaver.lose()
-    assert stayer.sent == []
-
-
-def test_unsubscribing_leaves_the_group(broker, sender):
-    one, two = members(broker, "1", "2")
-    one.say(Unsubscribe(9, ["$share/g/a/#"]))
-    one.sent.clear()
-    for _ in range(3):
-        sender.publish("a")
-    assert (len(one.payloads()), len(two.payloads())) == (0, 3)
-
-
-def test_last_member_leaving_ends_the_group(broker, sender):
-    (one,) = members(broker, "1")
-    one.disconnect()
-    packet_id = sender.publish("a", qos=1)
-    (answer,) = sender.sent
-    assert (answer.packet_id, answer.reason_code) == (packet_id, reasons.NO_MATCHING_SUBSCRIBERS)
-    assert broker.statistics.subscriptions == 0
-
-
-def test_shared_subscription_of_3_1_1(broker, sender):
-    one, two = members(broker, "1", "2", protocol=MQTT_311)
-    sender.publish("a", b"x")
-    sender.publish("a", b"y")
-    assert (one.payloads(), two.payloads()) == ([b"x"], [b"y"])

@@ -132,6 +132,8 @@ class Listener:
         self.port = tcp.getsockname()[1]
         self._sockets.append(tcp)
         if self._unix_path is not None:
+            if not hasattr(socket, "AF_UNIX"):
+                raise OSError("this system has no unix sockets")
             local = socket.socket(socket.AF_UNIX)
             self._sockets.append(local)
             _remove_socket(self._unix_path)

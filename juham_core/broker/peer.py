@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import struct
@@ -17,6 +18,8 @@ if TYPE_CHECKING:  # the listener makes peers
 LINGER: Final = 2.0
 """Seconds that a client has to take in what was sent before its connection was closed."""
 
+TCP: Final = (socket.AF_INET, socket.AF_INET6)
+
 log = logging.getLogger(__name__)
 
 
@@ -30,6 +33,7 @@ class Peer(asyncio.Protocol):
         self._decoder = Decoder(max_packet_size=min(limits.max_packet_size or LARGEST_PACKET, LARGEST_PACKET))
         self._write_buffer = limits.write_buffer
         self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
         self._deadline: asyncio.TimerHandle | None = None  # for CONNECT to come, later for the end to come
         self._closed = False
         self._unwritten: list[bytes] = []
@@ -42,8 +46,9 @@ class Peer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._write_buffer)
-        sock = transport.get_extra_info("socket")
-        if sock.family != socket.AF_UNIX:
+        sock: socket.socket = transport.get_extra_info("socket")
+        self._socket = sock
+        if sock.family in TCP:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._listener.opened(self)
         timeout = self._broker.limits.connect_timeout
@@ -76,6 +81,8 @@ class Peer(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+        if self._transport is not None and not self._closed:
+            self._transport.close()  # Python 3.10's TLS transports do not know that they are
         self._closed = True
         self._unwritten.clear()
         self._broker.lost(self)
@@ -104,14 +111,15 @@ class Peer(asyncio.Protocol):
         self._unwritten_size += len(data)
 
     def close(self) -> None:
+        if self._closed or self._transport is None:
+            return  # closing a TLS transport twice would break it
         self._flush()
         self._closed = True
         if self._deadline is not None:
             self._deadline.cancel()
-        if self._transport is not None:
-            self._transport.close()
-            loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(LINGER, self._abort, "the client reads no more")
+        self._transport.close()
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(LINGER, self._abort, "the client reads no more")
 
     # --- for the listener ---------------------------------------------------------------------------------
 
@@ -119,9 +127,9 @@ class Peer(asyncio.Protocol):
         """Cut the connection: the client sees a reset, and what was not yet sent is lost."""
         if self._transport is None:
             return
-        sock = self._transport.get_extra_info("socket")
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError):  # the socket of a TLS transport may be closed already
+            if self._socket is not None and self._socket.family in TCP:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     def _abort(self, reason: str) -> None:

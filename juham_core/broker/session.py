@@ -59,12 +59,8 @@ class Session:
     def offer(self, outgoing: Outgoing) -> None:
         """Send the message if there is a connection with room in its window; queue it otherwise."""
         connection = self.connection
-        if (
-            connection is not None
-            and not self.queue
-            and not self._resend
-            and len(self.inflight) < connection.window
-        ):
+        # Where there is room nothing waits: each acknowledgement pumps.
+        if connection is not None and len(self.inflight) < connection.window:
             self._start(connection, outgoing)
         elif len(self.queue) < self._max_queued:
             self.queue.append(outgoing)
@@ -143,7 +139,8 @@ class Session:
         while len(self.inflight) - len(self._resend) < connection.window:
             if self._resend:
                 outgoing = self.inflight[self._resend.popleft()]
-                connection.publish(replace(outgoing.publish, dup=True))
+                publish = with_remaining_expiry(outgoing.publish, outgoing.expires, now)
+                connection.publish(replace(publish, dup=True))
             elif self.queue:
                 outgoing = self.queue.popleft()
                 if outgoing.expires is not None and outgoing.expires <= now:

@@ -5,6 +5,7 @@ Whatever carries the packets (sockets, or another thread's queue) is a :class:`~
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -220,8 +221,8 @@ class Broker:
         session.suspend()
         will = connection.will
         if will is not None:
-            delay = min(will.properties.get("will_delay_interval", 0), session.expiry)
             session.delayed_will = will
+            delay = will.properties.get("will_delay_interval", 0)
             if delay:
                 action = partial(self._publish_will, session)
                 self._timers.set(("will", session), self._clock() + delay, action)
@@ -229,7 +230,7 @@ class Broker:
                 self._publish_will(session)
         if not session.expiry:
             self._end_session(session)
-        elif session.expiry != float("inf"):
+        elif session.expiry != math.inf:
             end = partial(self._end_session, session)
             self._timers.set(("session", session), self._clock() + session.expiry, end)
 

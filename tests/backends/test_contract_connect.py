@@ -154,7 +154,7 @@ REFUSALS = [
 @pytest.mark.parametrize(("version", "code", "rc", "error", "final"), REFUSALS)
 def test_a_refusal(create, peer, version, code, rc, error, final):
     """Its code comes to on_connect and to whoever waits; some refusals end all attempts."""
-    client = create(**peer.options, protocol=version, reconnect_min=0.5, reconnect_max=0.5)
+    client = create(**peer.options, protocol=version, reconnect_min=0.1, reconnect_max=0.1)
     client.on_connect = verdict = OldShape()
     client.loop_start()
     client.connect_to_server()
@@ -165,7 +165,7 @@ def test_a_refusal(create, peer, version, code, rc, error, final):
     assert caught.value.reason_code == code
     assert isinstance(caught.value, juham.AuthError) == (error is juham.AuthError)
     assert not client.is_connected()
-    assert peer.nobody_comes(0.7) == final
+    assert peer.nobody_comes(0.3) == final
 
 
 @pytest.fixture(params=["embedded", "mosquitto"])

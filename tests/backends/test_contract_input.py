@@ -27,6 +27,7 @@ FILTERS = {
     "share without a filter": "$share/group",
     "share with a wildcard group": "$share/+/a",
 }
+OTHER_PAYLOADS = {"dict": {"a": 1}, "list": [1], "object": object(), "surrogate": "\udc80"}
 QOS = [3, -1, "1", None, 1.0]
 
 
@@ -78,10 +79,10 @@ def test_qos(create, qos):
         client.will_set("a", "x", qos=qos)
 
 
-@pytest.mark.parametrize("payload", [{"a": 1}, [1], object(), "\udc80"], ids=["dict", "list", "object", "surrogate"])
-def test_payload_of_another_type(create, payload):
+@pytest.mark.parametrize("kind", OTHER_PAYLOADS)
+def test_payload_of_another_type(create, kind):
     with pytest.raises(juham.PayloadError):
-        create().publish("a", payload, qos=1)
+        create().publish("a", OTHER_PAYLOADS[kind], qos=1)
 
 
 @pytest.mark.parametrize("wrap", [bytes, memoryview])
@@ -118,12 +119,15 @@ def test_unknown_options(create, backend, broker):
         {"client_id": "a\0"},
         {"username": "é" * 32_768},
         {"username": "\udc80"},
+        {"username": "u", "password": "\udc80"},
+        {"username": "u", "password": 7},
+        {"username": "u", "password": bytes(65_536)},
         {"max_inflight": 0},
         {"reconnect_min": 5, "reconnect_max": 1},
         {"connect_timeout": float("nan")},
         {"password": "without a username"},
     ],
-    ids=str,
+    ids=",".join,
 )
 def test_option_values(create, options):
     client = create()

@@ -88,7 +88,7 @@ def test_a_negative_puback_raises(talking):
     client, conversation = talking(protocol=5)
     receipt = client.publish("a", "x", qos=1)
     conversation.send(Puback(conversation.expect(Publish).packet_id, 0x87))
-    with pytest.raises(juham.PublishError, match="(?i)not authorized") as caught:
+    with pytest.raises(juham.PublishError, match=r"(?i)not authorized") as caught:
         receipt.wait(5)
     assert caught.value.reason_code == 0x87
     with pytest.raises(juham.PublishError):

@@ -13,17 +13,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
 
-from juham_core.errors import ConnectTimeoutError, MalformedPacketError, NotConnectedError, QueueFullError
+from juham_core.errors import ConnectTimeoutError, MalformedPacketError, NotConnectedError
 from juham_core.options import Options
 from juham_core.wire import LARGEST_PACKET, Decoder, Packet
 from juham_core.wire.packets import MQTT_5
 from juham_core.wire.reasons import TOPIC_ALIAS_INVALID
 from juham_gmqtt import library
+from juham_gmqtt.outbox import Outbox
 
-MAX_UNSENT: Final = 64 * 1024 * 1024
-"""Bytes that may wait for the network before QoS 0 is refused; QoS 1 and 2 have their window."""
-_OVERHEAD: Final = 64
-"""What a waiting packet costs beside its bytes, roughly."""
 _WRITE_BUFFER: Final = 256 * 1024
 _FAREWELL: Final = 0.5
 """Seconds a broker has to close the connection after DISCONNECT, before we do."""
@@ -72,10 +69,7 @@ class Link:
         self._closing = False
         self._held = False
         self._congested = False
-        self._lock = threading.Lock()
-        self._outbox: list[bytes | bytearray] = []
-        self._unsent = 0
-        self._awake = False
+        self._outbox = Outbox()
 
     # --- from other threads -------------------------------------------------------------------------
 
@@ -92,6 +86,7 @@ class Link:
 
     def close(self, deliberate: bool) -> None:
         """End the thread and all that belongs to it. ``deliberate``: send what waits, then DISCONNECT."""
+        self._outbox.close()
         self._closing = True
         self._deliberate = deliberate
         with contextlib.suppress(RuntimeError):  # the loop is closed already
@@ -104,18 +99,7 @@ class Link:
 
         Raises NotConnectedError, and QueueFullError if too much waits already and ``bounded`` is set.
         """
-        with self._lock:
-            if self._ended or self._closing:
-                raise NotConnectedError("the connection to the broker has ended")
-            if bounded and self._unsent >= MAX_UNSENT:
-                raise QueueFullError(
-                    f"{self._unsent:,} bytes wait for the network: "
-                    "the message was not accepted; publish slower"
-                )
-            self._outbox.append(package)
-            self._unsent += len(package) + _OVERHEAD
-            wake, self._awake = not self._awake, True
-        if wake:
+        if self._outbox.put(package, bounded):
             try:
                 self._loop.call_soon_threadsafe(self._flush)
             except RuntimeError as exc:
@@ -157,8 +141,8 @@ class Link:
         """End the connection because of what came, or what did not."""
         if self._ended:
             return
-        with self._lock:
-            self._ended = True
+        self._ended = True
+        self._outbox.close()
         library.set_accepted(self._client, accepted=False)
         if isinstance(error, MalformedPacketError) and self.options.protocol == MQTT_5 and self.accepted:
             self._connection.send_disconnect(error.reason_code)
@@ -224,8 +208,7 @@ class Link:
     def _read_on_if_free(self) -> None:
         if self._held:
             return
-        with self._lock:
-            self._awake = True  # what is sent meanwhile goes at the end, at once
+        self._outbox.promise()  # what is sent meanwhile goes at the end, at once
         try:
             for packet in self._decoder.packets():
                 if self._closing or self._ended:
@@ -245,13 +228,10 @@ class Link:
 
     def _flush(self) -> None:
         if self._congested:
-            return  # still awake: whoever ends the congestion flushes
-        with self._lock:
-            batch, self._outbox = self._outbox, []
-            self._unsent = 0
-            self._awake = False
+            return  # the end of the congestion flushes
+        batch = self._outbox.take()
         if batch and not self._transport.is_closing():
-            self.write(batch[0] if len(batch) == 1 else b"".join(batch))
+            self.write(batch)
 
     def _run(self) -> None:
         try:
@@ -303,12 +283,11 @@ class Link:
     async def _say_goodbye(self) -> None:
         """Get what waits and DISCONNECT on the wire, and let the broker close the connection."""
         transport = self._transport
-        with self._lock:
-            batch, self._outbox = self._outbox, []
+        batch = self._outbox.take()
         transport.set_write_buffer_limits(high=0)  # uncongested shall mean: all is written
         with contextlib.suppress(asyncio.TimeoutError):
             if batch:
-                self.write(b"".join(batch))
+                self.write(batch)
             self._connection.send_disconnect()
             await asyncio.wait_for(self._uncongested.wait(), self.options.close_timeout)
             # To close with bytes unread would reset the connection, and the broker might not read DISCONNECT.

@@ -1,0 +1,61 @@
+"""What other threads want written, gathered so that the event loop is woken once and writes once."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from juham_core.errors import NotConnectedError, QueueFullError
+
+MAX_UNSENT: Final = 64 * 1024 * 1024
+"""Bytes that may wait for the network before QoS 0 is refused; QoS 1 and 2 have their window."""
+_OVERHEAD: Final = 64
+"""What a waiting packet costs beside its bytes, roughly."""
+
+
+class Outbox:
+    """Packets in the order they were handed over, by any number of threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._packages: list[bytes | bytearray] = []
+        self._unsent = 0
+        self._emptied_later = False
+        self._closed = False
+
+    def put(self, package: bytes | bytearray, bounded: bool = False) -> bool:
+        """Add a packet; True if somebody has to be told to :meth:`take`.
+
+        Raises NotConnectedError once closed, and QueueFullError if too much waits and ``bounded`` is set.
+        """
+        with self._lock:
+            if self._closed:
+                raise NotConnectedError("the connection to the broker has ended")
+            if bounded and self._unsent >= MAX_UNSENT:
+                raise QueueFullError(
+                    f"{self._unsent:,} bytes wait for the network: "
+                    "the message was not accepted; publish slower"
+                )
+            self._packages.append(package)
+            self._unsent += len(package) + _OVERHEAD
+            tell = not self._emptied_later
+            self._emptied_later = True
+            return tell
+
+    def promise(self) -> None:
+        """Nobody needs to be told: :meth:`take` is about to be called."""
+        with self._lock:
+            self._emptied_later = True
+
+    def take(self) -> bytes | bytearray:
+        """All that waits, in one piece."""
+        with self._lock:
+            packages, self._packages = self._packages, []
+            self._unsent = 0
+            self._emptied_later = False
+        return packages[0] if len(packages) == 1 else b"".join(packages)
+
+    def close(self) -> None:
+        """Take nothing more in."""
+        with self._lock:
+            self._closed = True
