@@ -1,5 +1,6 @@
 """The paho backends of Juham."""
 
 from juham_paho.jpaho import JPaho
+from juham_paho.jpaho2 import JPaho2
 
-__all__ = ["JPaho"]
+__all__ = ["JPaho", "JPaho2"]

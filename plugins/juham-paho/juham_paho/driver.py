@@ -1,9 +1,9 @@
 """The driver: the primitives of a backend over paho's client, whichever way that client came to be.
 
-JPaho drives a client of its own, JPaho2 drives itself: so the driver takes the client, and beside it paho's own
-methods (``paho``: the client again, or ``super()``). While a connection is open, some of the client's
-private methods are replaced on the instance, and put back when it is closed. paho's network thread makes all
-reports but those of a connection that could not be made.
+JPaho drives a client of its own, JPaho2 drives itself: so the driver takes the client, and beside it paho's
+own methods (``paho``: the client again, or ``super()``). While a connection is open, some of the client's
+private methods are replaced on the instance, and put back when it is closed. All reports come from paho's
+network thread.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Driver:
         self._backend = backend
         self._client = client
         self._paho = paho
-        self._options = backend.options
+        self._options = Options()
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
         self._closing = False
@@ -240,7 +240,7 @@ class Driver:
             topic = message.topic
         except UnicodeDecodeError:
             self._backend.statistics.dropped["topic is not UTF-8"] += 1
-            log.error("%s: dropped a message whose topic is not UTF-8", self._backend.name)
+            log.warning("%s: dropped a message whose topic is not UTF-8", self._backend.name)
             return
         self._report(
             self._backend._received,
@@ -255,7 +255,9 @@ class Driver:
 
     # --- paho's callbacks, in the shape of version 2 --------------------------------------------------
 
-    def _on_connect(self, _client: Client, _userdata: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
+    def _on_connect(
+        self, _client: Client, _userdata: Any, flags: Any, code: ReasonCode, properties: Any
+    ) -> None:
         self._verdict = (flags.session_present, code.value, properties)
         if code.value:
             return

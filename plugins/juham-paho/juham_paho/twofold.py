@@ -1,0 +1,115 @@
+"""What lets one object be a paho client and a JMqtt: attributes and methods that are one or the other's."""
+
+from __future__ import annotations
+
+import functools
+from abc import ABCMeta
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from paho.mqtt.client import Client
+
+from juham_core.errors import NotSupportedError
+from juham_core.jmqtt import JMqtt
+from juham_paho.properties import as_core
+
+if TYPE_CHECKING:
+    from juham_paho.jpaho2 import JPaho2
+
+
+class Use(Enum):
+    """What an application uses a client as."""
+
+    UNDECIDED = "a JMqtt, until it is connected the one way or the other"
+    PAHO = "paho's client"
+    JUHAM = "a JMqtt"
+
+
+class ClassDefault:
+    """A plain value on the class, an attribute of paho's kind on an instance."""
+
+    def __init__(self, value: Any, attribute: property) -> None:
+        self.value = value
+        self.attribute = attribute
+
+    def __get__(self, client: Any, owner: type) -> Any:
+        return self.value if client is None else self.attribute.__get__(client, owner)
+
+    def __set__(self, client: Any, value: Any) -> None:
+        self.attribute.__set__(client, value)
+
+
+class Twofold(ABCMeta):
+    """Lets a :class:`ClassDefault` be assigned on the class, as its configuration does."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        held = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
+        if isinstance(held, ClassDefault) and not isinstance(value, ClassDefault):
+            value = ClassDefault(value, held.attribute)
+        super().__setattr__(name, value)
+
+
+def either(name: str) -> Callable[..., Any]:
+    """A method of both: paho's where the client is used as paho's, else JMqtt's."""
+    paho = getattr(Client, name)
+    ours = getattr(JMqtt, name)
+
+    @functools.wraps(paho)
+    def method(self: JPaho2, *args: Any, **named: Any) -> Any:
+        if self._use is Use.PAHO:
+            return paho(self, *args, **named)
+        args = tuple(as_core(argument) for argument in args)
+        return ours(self, *args, **{key: as_core(value) for key, value in named.items()})
+
+    return method
+
+
+def connecting(name: str) -> Callable[..., Any]:
+    """A method by which an application takes the connection into its own hands."""
+    paho = getattr(Client, name)
+
+    @functools.wraps(paho)
+    def method(self: JPaho2, *args: Any, **named: Any) -> Any:
+        if self._use is Use.JUHAM:
+            raise NotSupportedError(
+                f"{name}() is for those who use paho's client by itself; this one was connected with "
+                "connect_to_server(), and reconnects by itself"
+            )
+        with self._as_paho():
+            return paho(self, *args, **named)
+
+    return method
+
+
+def looping(name: str) -> Callable[..., Any]:
+    """A part of the external event loop; paho's own thread calls these too."""
+    paho = getattr(Client, name)
+
+    @functools.wraps(paho)
+    def method(self: JPaho2, *args: Any, **named: Any) -> Any:
+        if self._use is Use.UNDECIDED:
+            self._become_paho()
+        return paho(self, *args, **named)
+
+    return method
+
+
+def event(name: str) -> property:
+    """A handler: an application reads what it has set, paho what is to be called."""
+    paho: property = getattr(Client, name)
+
+    def get(self: JPaho2) -> Any:
+        # paho reads with its mutex held, and no application does.
+        if self._callback_mutex._is_owned():  # type: ignore[attr-defined]  # what threading.Condition asks it
+            return self._to_be_called(name)
+        return paho.__get__(self)
+
+    def put(self: JPaho2, handler: Any) -> None:
+        paho.__set__(self, handler)
+        if handler is None:
+            self._event_handlers.pop(name, None)
+        else:
+            self._event_handlers[name] = handler
+
+    return property(get, put, doc=paho.__doc__)
