@@ -1,0 +1,291 @@
+"""Streams: each has its messages, its queue, and a policy for when that is full."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from running import refuse_to_subscribe, run, soon, take, talking, until
+
+import juham_core as juham
+
+SHORT = 0.05
+
+
+async def ends(stream):
+    with pytest.raises(StopAsyncIteration):
+        await soon(anext(stream))
+
+
+def test_messages_come_in_order(aio, observer, topic):
+    async def main():
+        async with aio() as mqtt, mqtt.messages(f"{topic}/#", qos=2) as stream:
+            for n in range(20):
+                observer.publish(f"{topic}/{n}", str(n), qos=n % 3)
+            texts = [message.payload.decode() async for message in first(stream, 20)]
+            assert texts == [str(n) for n in range(20)]
+
+    run(main())
+
+
+async def first(stream, count):
+    for _ in range(count):
+        yield await soon(anext(stream))
+
+
+def test_leaving_unsubscribes_and_ends_the_stream(aio, topic):
+    async def main():
+        async with aio() as mqtt:
+            async with mqtt.messages(f"{topic}/a", qos=1) as stream:
+                assert mqtt.client.subscriptions == {f"{topic}/a": 1}
+                await mqtt.publish(f"{topic}/a", "kept", 1)
+                await until(lambda: stream.waiting == 1)
+            assert mqtt.client.subscriptions == {}
+            assert await take(stream, 1) == ["kept"]
+            await ends(stream)
+
+    run(main())
+
+
+@pytest.mark.needs("tcp")
+def test_a_refused_filter_raises_and_leaves_nothing(backend, peer):
+    async def main():
+        async with talking(backend, peer) as (mqtt, conversation):
+            entering = asyncio.create_task(mqtt.messages("forbidden", qos=1).__aenter__())
+            await asyncio.to_thread(refuse_to_subscribe, conversation)
+            with pytest.raises(juham.SubscribeError, match="forbidden"):
+                await entering
+            subscribing = asyncio.create_task(mqtt.subscribe("forbidden"))
+            await asyncio.to_thread(refuse_to_subscribe, conversation)
+            with pytest.raises(juham.SubscribeError) as caught:
+                await subscribing
+            assert caught.value.refused == {"forbidden": 0x80}
+            assert mqtt.client.subscriptions == {}
+            assert not mqtt._streams._tree
+
+    run(main())
+
+
+def test_streams_of_one_filter_share_the_subscription(aio, observer, topic):
+    async def main():
+        async with aio() as mqtt, mqtt.messages(topic) as one:
+            async with mqtt.messages(topic) as two:
+                observer.publish(topic, "both", qos=1)
+                assert await take(one, 1) == await take(two, 1) == ["both"]
+            assert topic in mqtt.client.subscriptions
+            observer.publish(topic, "one", qos=1)
+            assert await take(one, 1) == ["one"]
+            assert one.waiting == 0
+
+    run(main())
+
+
+def test_streams_that_overlap_have_each_message_once(backend, embedded, topic):
+    # Mosquitto sends a message once for each subscription that matches, which is its right (section 3.3.4).
+    url = f"memory://{topic}" if backend == "memory" else embedded.url
+
+    async def main():
+        async with (
+            juham.aio.connect(url, backend=backend) as mqtt,
+            mqtt.messages(f"{topic}/#", qos=1) as wide,
+            mqtt.messages(f"{topic}/+", qos=1) as narrow,
+            mqtt.messages([(f"{topic}/a", 1), (f"{topic}/b", 1)]) as both,
+        ):
+            for name in "ab":
+                await mqtt.publish(f"{topic}/{name}", name, 1)
+            for stream in (wide, narrow, both):
+                assert await take(stream, 2) == ["a", "b"]
+                assert stream.waiting == 0
+
+    run(main())
+
+
+def test_what_else_uses_a_filter_keeps_it(aio, topic):
+    async def main():
+        async with aio() as mqtt:
+            assert await mqtt.subscribe(f"{topic}/a", qos=1) == {f"{topic}/a": 1}
+            mqtt.message_callback_add(f"{topic}/b", print)
+            async with mqtt.messages([f"{topic}/{name}" for name in "abc"], qos=1):
+                await mqtt.unsubscribe(f"{topic}/c")
+                assert set(mqtt.client.subscriptions) == {f"{topic}/{name}" for name in "abc"}
+            assert set(mqtt.client.subscriptions) == {f"{topic}/a", f"{topic}/b"}
+            await mqtt.unsubscribe([f"{topic}/a", f"{topic}/b"])
+            assert mqtt.client.subscriptions == {}
+
+    run(main())
+
+
+def test_drop_oldest(aio, topic):
+    async def main():
+        async with aio() as mqtt, mqtt.messages(topic, max_queued=2, overflow="drop_oldest") as stream:
+            for n in range(5):
+                await mqtt.publish(topic, str(n), 1)
+            await until(lambda: stream.dropped == 3)
+            assert await take(stream, 2) == ["3", "4"]
+            assert mqtt.statistics.dropped["stream full"] == 3
+
+    run(main())
+
+
+def test_drop_newest(aio, topic):
+    async def main():
+        async with aio() as mqtt, mqtt.messages(topic, max_queued=2, overflow="drop_newest") as stream:
+            for n in range(5):
+                await mqtt.publish(topic, str(n), 1)
+            await until(lambda: stream.dropped == 3)
+            assert await take(stream, 2) == ["0", "1"]
+            await mqtt.publish(topic, "5", 1)
+            assert await take(stream, 1) == ["5"]
+
+    run(main())
+
+
+def test_raise_says_where_messages_are_missing_and_goes_on(aio, topic):
+    async def main():
+        async with aio() as mqtt, mqtt.messages(topic, max_queued=2, overflow="raise") as stream:
+            for n in range(5):
+                await mqtt.publish(topic, str(n), 1)
+            await until(lambda: stream.dropped == 3)
+            assert await take(stream, 2) == ["0", "1"]
+            with pytest.raises(juham.QueueFullError, match="3 messages"):
+                await anext(stream)
+            await mqtt.publish(topic, "5", 1)
+            assert await take(stream, 1) == ["5"]
+
+    run(main())
+
+
+def test_wait_loses_nothing_and_others_wait_too(aio, topic):
+    async def main():
+        async with (
+            aio() as mqtt,
+            mqtt.messages(f"{topic}/slow", qos=1, max_queued=2) as slow,
+            mqtt.messages(f"{topic}/fast", qos=1) as fast,
+        ):
+            for n in range(50):
+                await mqtt.publish(f"{topic}/slow", str(n), 1)
+            await mqtt.publish(f"{topic}/fast", "after all", 1)
+            assert await take(slow, 10) == [str(n) for n in range(10)]
+            assert slow.waiting <= 2
+            assert fast.waiting == 0
+            assert await take(slow, 40) == [str(n) for n in range(10, 50)]
+            assert await take(fast, 1) == ["after all"]
+            assert slow.dropped == 0
+
+    run(main())
+
+
+def test_leaving_a_full_stream_lets_the_others_go_on(aio, topic):
+    async def main():
+        async with aio() as mqtt, mqtt.messages(f"{topic}/fast", qos=1) as fast:
+            async with mqtt.messages(f"{topic}/slow", qos=1, max_queued=1):
+                for n in range(5):
+                    await mqtt.publish(f"{topic}/slow", str(n), 1)
+                await mqtt.publish(f"{topic}/fast", "free", 1)
+            assert await take(fast, 1) == ["free"]
+
+    run(main())
+
+
+def test_closing_the_client_ends_its_streams(aio, topic):
+    async def main():
+        async with aio() as mqtt:
+            async with mqtt.messages(topic, qos=1, max_queued=1) as stream:
+                reading = asyncio.create_task(take(stream, 3))
+                await mqtt.publish(topic, "only", 1)
+                await asyncio.sleep(SHORT)
+                await mqtt.close()
+                with pytest.raises(StopAsyncIteration):
+                    await unwrapped(reading)
+            with pytest.raises(juham.NotConnectedError):
+                mqtt.messages(topic)
+
+    run(main())
+
+
+async def unwrapped(reading):
+    """StopAsyncIteration, out of the RuntimeError that a coroutine makes of it."""
+    try:
+        await soon(reading)
+    except RuntimeError as exc:
+        raise exc.__cause__ or exc from None
+
+
+def test_a_full_stream_does_not_keep_the_client_from_closing(aio, topic):
+    async def main():
+        async with aio() as mqtt:
+            async with mqtt.messages(topic, qos=1, max_queued=1) as stream:
+                for n in range(5):
+                    await mqtt.publish(topic, str(n), 1)
+                await until(lambda: stream.waiting == 1)
+                before = asyncio.get_running_loop().time()
+                await mqtt.close()
+                assert asyncio.get_running_loop().time() - before < 1.5
+
+    run(main())
+
+
+def test_a_cancelled_reader_loses_no_message(aio, topic):
+    async def main():
+        async with aio() as mqtt, mqtt.messages(topic, qos=1) as stream:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(anext(stream), SHORT)
+            readers = [asyncio.create_task(take(stream, 1)) for _ in range(3)]
+            await asyncio.sleep(SHORT)
+            readers[0].cancel()
+            await mqtt.publish(topic, "a", 1)
+            await mqtt.publish(topic, "b", 1)
+            assert [await soon(reader) for reader in readers[1:]] == [["a"], ["b"]]
+
+    run(main())
+
+
+@pytest.mark.parametrize("wrong", [{"overflow": "explode"}, {"max_queued": 0}])
+def test_bad_arguments(aio, wrong):
+    async def main():
+        async with aio() as mqtt:
+            with pytest.raises(juham.InvalidArgumentError):
+                mqtt.messages("a", **wrong)
+
+    run(main())
+
+
+@pytest.mark.needs("tcp")
+def test_streams_outlast_lost_connections(backend, embedded, proxy_to, topic):
+    proxy = proxy_to(embedded)
+
+    async def main():
+        async with (
+            juham.aio.connect(backend=backend, **proxy.options, reconnect_min=0.01) as mqtt,
+            mqtt.messages(topic, qos=1) as stream,
+        ):
+            for n in range(3):
+                await mqtt.publish(topic, str(n), 1)
+                assert await take(stream, 1) == [str(n)]
+                proxy.cut()
+                await until(lambda: mqtt.statistics.reconnects > n)  # noqa: B023  # awaited here
+                await until(mqtt.is_connected)
+
+    run(main())
+
+
+@pytest.mark.needs("tcp")
+def test_streams_and_calls_raise_when_the_client_gives_up(backend, peer):
+    async def main():
+        async with talking(backend, peer, reconnect=False) as (mqtt, conversation):
+            entering = asyncio.create_task(mqtt.messages("a", qos=1).__aenter__())
+            await asyncio.to_thread(conversation.grant)
+            stream = await soon(entering)
+            reading = asyncio.create_task(take(stream, 1))
+            publishing = asyncio.create_task(mqtt.publish("a", "x", 1))
+            await asyncio.to_thread(conversation.next)
+            conversation.close()
+            for task in (reading, publishing):
+                with pytest.raises(juham.ConnectError):
+                    await soon(task)
+            with pytest.raises(juham.ConnectError):
+                await mqtt.publish("a", "x", 1)
+            with pytest.raises(juham.ConnectError):
+                await anext(stream)
+
+    run(main())
