@@ -238,12 +238,13 @@ class PublishReceipt(Receipt):
     :class:`~juham_core.errors.NotConnectedError` if the client is closed first.
     """
 
-    __slots__ = ("_message", "reason_code")
+    __slots__ = ("_message", "reason_code", "sent_at")
 
     def __init__(self, mid: int = 0, message: MqttMsg | None = None) -> None:
         super().__init__(mid)
         self._message = message
         self.reason_code: ReasonCode | None = None
+        self.sent_at = 0.0
 
     def is_published(self) -> bool:
         """Paho's name: True once done. Raises what the publish failed with."""

@@ -61,6 +61,9 @@ class Options:
     bind_address: str = ""
     connect_timeout: float = 10.0
     """For the transport and TLS to stand, and again for CONNACK to come."""
+    ack_timeout: float = 30.0
+    """For the broker to answer a publish, subscribe or unsubscribe; then the connection is given up and made
+    anew, and what is unanswered is sent again. 0: for ever."""
     close_timeout: float = 5.0
     """For what is under way to be finished when the client is closed."""
     tls: bool = False
@@ -192,7 +195,7 @@ def _check(options: Options) -> None:
         raise OptionError(f"the option 'protocol' is 4 (MQTT 3.1.1) or 5, not {options.protocol!r}")
     for name, low, high in _RANGES:
         _check_range(options, name, low, high)
-    for name in ("connect_timeout", "close_timeout", "reconnect_min", "reconnect_max"):
+    for name in ("connect_timeout", "ack_timeout", "close_timeout", "reconnect_min", "reconnect_max"):
         value = getattr(options, name)
         if not isinstance(value, int | float) or not 0 <= value < 1e9:
             raise OptionError(f"the option {name!r} is a number of seconds, not {value!r}")

@@ -8,6 +8,7 @@ leaves. So a library's network thread may report an acknowledgement while it hol
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
@@ -55,6 +56,13 @@ class Awaiting(Generic[T]):
             request = self._sent.pop(key, None)  # it may have been entered since the first look
         return request
 
+    def oldest(self) -> T | None:
+        """The request that has waited longest for its answer."""
+        try:
+            return next(iter(self._sent.values()), None)
+        except RuntimeError:  # answered while we looked: the next look will do
+            return None
+
     def take_all(self) -> list[T]:
         """Take every request out, in the order they were sent."""
         taken = list(self._sent.values())
@@ -75,6 +83,7 @@ class SubscribeRequest:
     def __init__(self, subscriptions: list[Subscription], receipts: list[Any]) -> None:
         self.subscriptions = subscriptions
         self.receipts = receipts
+        self.sent_at = 0.0
 
 
 class UnsubscribeRequest:
@@ -83,6 +92,7 @@ class UnsubscribeRequest:
     def __init__(self, topic_filters: list[str], receipts: list[Any]) -> None:
         self.topic_filters = topic_filters
         self.receipts = receipts
+        self.sent_at = 0.0
 
 
 class Library(Protocol):
@@ -156,11 +166,20 @@ class Outgoing:
 
         ``resent`` tells that the library itself sends again what was in flight; otherwise it goes next here.
         """
-        if not resent:
+        if resent:
+            now = time.monotonic()
+            for receipt in self._in_flight:
+                receipt.sent_at = now
+        else:
             self._queue.extendleft(reversed(self._in_flight.take_all()))
         self._controls.extendleft(reversed(requests))
         self._up = True
         self.hand_over()
+
+    def waiting_since(self) -> float | None:
+        """When the request was sent that has waited longest for its answer (``time.monotonic()``)."""
+        oldest = (self._in_flight.oldest(), self._subscribing.oldest(), self._unsubscribing.oldest())
+        return min((request.sent_at for request in oldest if request is not None), default=None)
 
     def stop(self) -> None:
         """Hand over nothing more; returns at once."""
@@ -242,6 +261,7 @@ class Outgoing:
         message = receipt._message
         if message is None or receipt.done():
             return True
+        receipt.sent_at = time.monotonic()
         self._in_flight.sending()
         try:
             key = self._library._publish(message)
@@ -260,6 +280,7 @@ class Outgoing:
         return True
 
     def _send_control(self, request: SubscribeRequest | UnsubscribeRequest) -> None:
+        request.sent_at = time.monotonic()
         try:
             if isinstance(request, SubscribeRequest):
                 self._subscribing.sending()

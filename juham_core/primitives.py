@@ -12,7 +12,7 @@ import logging
 from abc import ABC, abstractmethod
 from typing import Any
 
-from juham_core.connection import Connection
+from juham_core.connection import Connection, State
 from juham_core.delivery import Delivery
 from juham_core.errors import ConnectError, NotSupportedError, PublishError
 from juham_core.handlers import Handler
@@ -22,6 +22,7 @@ from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import Options
 from juham_core.outgoing import Outgoing, SubscribeRequest, UnsubscribeRequest
 from juham_core.statistics import Statistics
+from juham_core.watchdog import watchdog
 from juham_core.wire.packets import MQTT_311, Subscription
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode, connack_to_v3
@@ -134,6 +135,8 @@ class Backend(ABC):
             self._ledger.orphan(self._outgoing.leftover())
             requests = self._ledger.restore(session_present)
             self._outgoing.up(resent, requests)
+            if self._options.ack_timeout:
+                watchdog.watch(self._connection, self._options.ack_timeout / 4, self._check_answers)
         finally:
             ready()
         if hooks.connected:
@@ -199,12 +202,21 @@ class Backend(ABC):
         except OSError as exc:
             raise ConnectError(f"cannot connect to {options.describe()}: {exc}") from exc
 
+    def _check_answers(self, now: float) -> None:
+        """Give up a connection on which the broker owes an answer for too long; on the watchdog's thread."""
+        since = self._outgoing.waiting_since()
+        timeout = self._options.ack_timeout
+        late = since is not None and timeout and now - since > timeout
+        if late and self._connection.state is State.CONNECTED:
+            self._lost(TimeoutError(f"a request was not answered within {timeout} s (ack_timeout)"))
+
     def _release(self, deliberate: bool) -> None:
         self._outgoing.stop()
         try:
             self._close(deliberate)
         except Exception:  # one that fails to close must not keep us from going on
             log.exception("%s: the library failed to close", self.name)
+        watchdog.unwatch(self._connection)  # only now: CONNACK may have come while we were about to close
         self._ledger.orphan(self._outgoing.collect())
 
     def _on_acknowledged(self, receipt: PublishReceipt, answer: tuple[int, Properties | None]) -> None:

@@ -37,6 +37,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "protocol": _protocol,
     "bind_address": str,
     "connect_timeout": float,
+    "ack_timeout": float,
     "close_timeout": float,
     "ca_certs": str,
     "certfile": str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 from contextlib import ExitStack
 
 import pytest
@@ -173,15 +174,25 @@ def create(backend, closing):
     return make
 
 
+def connect_and_wait(client, answer=lambda: None):
+    """Connect, and return once on_connect is over: a handler that is set now sees the next connection."""
+    verdict = threading.Event()
+    client.on_connect = lambda client, userdata, flags, rc: verdict.set()
+    client.loop_start()
+    client.connect_to_server()
+    answer()
+    client.wait_until_connected(5)
+    assert verdict.wait(5)
+    client.on_connect = None
+
+
 @pytest.fixture
 def connect(create, broker):
     """Make clients of the backend that are connected to the broker, their handlers running."""
 
     def make(name=None, **options):
         client = create(name, **{**broker.options, **options})
-        client.connect_to_server()
-        client.wait_until_connected(5)
-        client.loop_start()
+        connect_and_wait(client)
         return client
 
     return make
@@ -224,11 +235,14 @@ def talking(create, peer):
 
     def make(**options):
         client = create(**peer.options, **options)
-        client.connect_to_server()
-        conversation = peer.take_up()
-        conversation.accept()
-        client.wait_until_connected(5)
-        client.loop_start()
+        conversation = None
+
+        def accept():
+            nonlocal conversation
+            conversation = peer.take_up()
+            conversation.accept()
+
+        connect_and_wait(client, accept)
         return client, conversation
 
     return make

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -16,7 +16,6 @@ from juham_core.wire.exchanges import Finished
 from juham_core.wire.packets import Packet, Subscription
 from juham_core.wire.reasons import PROTOCOL_ERROR
 from juham_gmqtt import library
-from juham_gmqtt.dial import dial
 from juham_gmqtt.link import Link
 from juham_gmqtt.session import Session
 
@@ -59,22 +58,17 @@ class JGmqtt(JMqtt):
     # --- what JMqtt asks for ------------------------------------------------------------------------
 
     def _open(self, options: Options) -> None:
-        deadline = time.monotonic() + options.connect_timeout
-        context = options.make_ssl_context()
         if self._session is None or not self._session.fits(options):
             self._session = Session(options)
-        sock = dial(options.host, options.effective_port, options.bind_address, deadline)
-        try:
-            self._link = Link(self.name, self._session.client, options, self._on_packet, self._lost)
-        except BaseException:
-            sock.close()
-            raise
-        self._link.open(sock, context, deadline)
+        self._link = Link(self.name, self._session.client, options, self._on_packet, self._lost)
+        self._link.open()
 
     def _close(self, deliberate: bool) -> None:
         link, self._link = self._link, None
         if link is not None:
             link.close(deliberate)
+        if self._session is not None:
+            self._session.disconnected()
 
     def _publish(self, message: MqttMsg) -> int:
         link, session = self._connected()
@@ -92,12 +86,11 @@ class JGmqtt(JMqtt):
         return session.request([], topic_filters, link)
 
     def _ack(self, mid: int, qos: int) -> None:
-        if self._session is None:
-            return
-        answer = self._session.acknowledge(mid, qos)
-        link = self._link
+        link, session = self._link, self._session
+        answer = session.acknowledge(mid, qos) if session is not None else None
         if answer is not None and link is not None:
-            link.send(answer)
+            with contextlib.suppress(NotConnectedError):  # then the broker sends the message again
+                link.send(answer)
 
     def _connected(self) -> tuple[Link, Session]:
         link, session = self._link, self._session
@@ -136,7 +129,7 @@ class JGmqtt(JMqtt):
     def _on_publish_packet(self, link: Link, session: Session, packet: packets.Publish) -> None:
         properties = packet.properties
         if "topic_alias" in properties:
-            packet.topic = link.resolve(packet.topic, properties.pop("topic_alias"))
+            packet.topic = link.aliases.resolve(packet.topic, properties.pop("topic_alias"))
         qos, packet_id, manual = packet.qos, packet.packet_id, link.options.manual_ack
         if session.is_new(packet, manual):
             self._received(

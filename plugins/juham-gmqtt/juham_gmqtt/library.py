@@ -18,7 +18,6 @@ Private names of gmqtt 0.8 in use, looked for when this module is imported:
 from __future__ import annotations
 
 import asyncio
-import struct
 import time
 from importlib.metadata import version
 from typing import Any, Final, Protocol
@@ -41,6 +40,8 @@ PUBACK: Final[int] = int(MQTTCommands.PUBACK)
 PUBREC: Final[int] = int(MQTTCommands.PUBREC)
 PUBREL: Final[int] = int(MQTTCommands.PUBREL) | 2
 PUBCOMP: Final[int] = int(MQTTCommands.PUBCOMP)
+
+_LONGEST_FIELD: Final = 65_535
 
 _CLIENT_NAMES: Final = (
     "_connection",
@@ -149,31 +150,32 @@ def make_client(options: Options) -> Any:
     return client
 
 
-async def send_connect(connection: WireConnection, options: Options) -> None:
-    """Send CONNECT, then keep the connection alive. Raises NotSupportedError for what gmqtt leaves out."""
+def connect_arguments(options: Options) -> dict[str, Any]:
+    """CONNECT as the arguments of gmqtt's ``auth``.
+
+    Raises NotSupportedError for what gmqtt would leave out, OptionError for what no packet can carry.
+    """
     if options.password is not None and options.username is None:
         raise NotSupportedError("gmqtt sends no password without a username; set one, or use another backend")
+    password, will = options.password_bytes, options.will
+    if max(len(password or b""), len(will.payload) if will else 0) > _LONGEST_FIELD:
+        raise OptionError("the password and the payload of the will have at most 65,535 bytes each")
     properties = Properties(options.properties)
     if options.protocol == MQTT_5 and options.effective_session_expiry:
         properties["session_expiry_interval"] = options.effective_session_expiry
-    will = options.will
     last_words = None
     if will is not None:
         last_words = gmqtt.Message(
             will.topic, will.payload, will.qos, will.retain, **to_gmqtt(will.properties)
         )
-    try:
-        await connection.auth(
-            # As bytes, because gmqtt counts characters where MQTT counts bytes.
-            (options.client_id or "").encode(),
-            options.username.encode() if options.username is not None else None,
-            options.password_bytes,
-            will_message=last_words,
-            **to_gmqtt(properties),
-        )
-    except struct.error as exc:
-        raise OptionError("the will's payload and the password have at most 65,535 bytes each") from exc
-    connection.keep_alive(options.keepalive)
+    return {
+        # As bytes, because gmqtt counts characters where MQTT counts bytes.
+        "client_id": (options.client_id or "").encode(),
+        "username": options.username.encode() if options.username is not None else None,
+        "password": password,
+        "will_message": last_words,
+        **to_gmqtt(properties),
+    }
 
 
 def attach(client: Any, connection: WireConnection | None) -> None:

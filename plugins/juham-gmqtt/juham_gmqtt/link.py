@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -17,9 +15,10 @@ from juham_core.errors import ConnectTimeoutError, MalformedPacketError, NotConn
 from juham_core.options import Options
 from juham_core.wire import LARGEST_PACKET, Decoder, Packet
 from juham_core.wire.packets import MQTT_5
-from juham_core.wire.reasons import TOPIC_ALIAS_INVALID
 from juham_gmqtt import library
+from juham_gmqtt.dial import dial
 from juham_gmqtt.outbox import Outbox
+from juham_gmqtt.properties import TopicAliases
 
 _WRITE_BUFFER: Final = 256 * 1024
 _FAREWELL: Final = 0.5
@@ -32,7 +31,7 @@ class Link:
     """A thread that runs the loop from :meth:`open` to :meth:`close`.
 
     ``receive`` is called with each packet and ``lost`` once if the connection ends by itself, both on that
-    thread; neither once :meth:`close` has been called.
+    thread; neither once :meth:`close` has been called. Making one raises for options that gmqtt cannot use.
     """
 
     def __init__(
@@ -46,16 +45,14 @@ class Link:
         self.options = options
         self.protocol: Any = None
         self.accepted = False
+        self.aliases = TopicAliases(options.properties.get("topic_alias_maximum", 0))
         self._client = client
         self._receive = receive
         self._lost = lost
-        wanted = options.properties
-        self._decoder = Decoder(
-            options.protocol, max_packet_size=wanted.get("maximum_packet_size", LARGEST_PACKET)
-        )
-        self._aliases: dict[int, str] = {}
-        self._alias_maximum: int = wanted.get("topic_alias_maximum", 0)
-        self._loop = asyncio.SelectorEventLoop()
+        self._connect_arguments = library.connect_arguments(options)
+        largest = options.properties.get("maximum_packet_size", LARGEST_PACKET)
+        self._decoder = Decoder(options.protocol, max_packet_size=largest)
+        self._loop: asyncio.AbstractEventLoop
         self._thread = threading.Thread(target=self._run, name=f"juham-{name}-gmqtt", daemon=True)
         self._opened: Future[None] = Future()
         self._connection: Any = None
@@ -73,9 +70,15 @@ class Link:
 
     # --- from other threads -------------------------------------------------------------------------
 
-    def open(self, sock: socket.socket, context: ssl.SSLContext | None, deadline: float) -> None:
-        """Start the thread; return once TLS stands and CONNECT is written. Raises what went wrong."""
+    def open(self) -> None:
+        """Connect; return once TLS stands and CONNECT is written. Raises what went wrong."""
+        options = self.options
+        deadline = time.monotonic() + options.connect_timeout
+        context = options.make_ssl_context()
+        sock = dial(options.host, options.effective_port, options.bind_address, deadline)
         self._dialled = sock, context, deadline
+        # Not before there is somebody to close it again.
+        self._loop = asyncio.SelectorEventLoop()
         try:
             self._thread.start()
         except BaseException:
@@ -89,10 +92,11 @@ class Link:
         self._outbox.close()
         self._closing = True
         self._deliberate = deliberate
-        with contextlib.suppress(RuntimeError):  # the loop is closed already
-            self._loop.call_soon_threadsafe(self._stopping.set)
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join()
+        if self._thread.is_alive():
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                self._loop.call_soon_threadsafe(self._stopping.set)
+            if self._thread is not threading.current_thread():
+                self._thread.join()
 
     def send(self, package: bytes | bytearray, bounded: bool = False) -> None:
         """Have a packet written, after those that were handed over before; from any thread.
@@ -121,17 +125,6 @@ class Link:
         """The broker has accepted the connection."""
         self.accepted = True
         library.set_accepted(self._client, accepted=True)
-
-    def resolve(self, topic: str, alias: int) -> str:
-        """The topic that a message with a topic alias is about (MQTT 5 section 3.3.2.3.4)."""
-        if alias > self._alias_maximum or not (topic or alias in self._aliases):
-            raise MalformedPacketError(
-                f"PUBLISH: topic alias {alias} is unknown or past the maximum of {self._alias_maximum}",
-                reason_code=TOPIC_ALIAS_INVALID,
-            )
-        if topic:
-            self._aliases[alias] = topic
-        return self._aliases[alias]
 
     def keep_alive(self, seconds: int) -> None:
         """The broker wants another keepalive (MQTT 5 section 3.2.2.3.14)."""
@@ -278,7 +271,8 @@ class Link:
                 raise
             where = self.options.describe()
             raise ConnectTimeoutError(f"the TLS handshake with {where} was not finished in time") from exc
-        await library.send_connect(self._connection, self.options)
+        await self._connection.auth(**self._connect_arguments)
+        self._connection.keep_alive(self.options.keepalive)
 
     async def _say_goodbye(self) -> None:
         """Get what waits and DISCONNECT on the wire, and let the broker close the connection."""

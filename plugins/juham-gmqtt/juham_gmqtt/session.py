@@ -96,9 +96,14 @@ class Session:
         self._finish(packet_id)
         return Finished(packet_id, code, packet.properties)
 
+    def disconnected(self) -> None:
+        """The connection is gone: so are its subscription requests and what it was owed."""
+        for packet_id in list(self._requests):
+            self.requested(packet_id)
+        self._unacknowledged.clear()
+
     def resume(self) -> list[bytes | bytearray]:
         """What a resumed session begins with (section 4.4): the unanswered, in order, PUBLISH marked DUP."""
-        self._new_connection()
         with self._lock:
             packages: list[tuple[int, bytes | bytearray]] = self._storage.get_all()
         self._resumed = {packet_id for packet_id, _ in packages}
@@ -109,10 +114,10 @@ class Session:
 
     def forget(self) -> None:
         """The broker has no session: nothing of the old one is to be finished."""
-        self._new_connection()
         for packet_id in list(self._in_flight):
             self._finish(packet_id)
         self._received.clear()
+        self._resumed.clear()
 
     def is_new(self, packet: Publish, manual: bool) -> bool:
         """Take note of a message; False for one of QoS 2 that has been received before (section 4.3.3)."""
@@ -151,12 +156,6 @@ class Session:
 
     def _answer(self, command: int, packet_id: int, reason_code: int = 0) -> bytes:
         return library.build_answer(command, packet_id, self._protocol, reason_code)
-
-    def _new_connection(self) -> None:
-        for packet_id in list(self._requests):
-            self.requested(packet_id)
-        self._unacknowledged.clear()
-        self._resumed.clear()
 
     def _finish(self, packet_id: int) -> None:
         with self._lock:

@@ -1,0 +1,309 @@
+import asyncio
+import gc
+import logging
+import ssl
+import threading
+
+import gmqtt
+import pytest
+import trustme
+from gmqtt_support import SECONDS, Mosquitto, client, collect, connected, empty, free_port, take, threads
+from juham_gmqtt.properties import to_gmqtt
+
+from juham_core.broker import EmbeddedBroker
+from juham_core.errors import (
+    AuthError,
+    ConnectError,
+    NotConnectedError,
+    NotSupportedError,
+)
+from juham_core.wire import Properties, Will
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    before = threads()
+    yield
+    gc.collect()  # what was not closed says so now
+    assert threads() == before
+
+
+@pytest.fixture(params=["embedded", "mosquitto"])
+def broker(request, tmp_path):
+    made = EmbeddedBroker() if request.param == "embedded" else Mosquitto(tmp_path)
+    with made as running:
+        yield running
+
+
+@pytest.fixture
+def embedded():
+    with EmbeddedBroker() as running:
+        yield running
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+class TestEverywhere:
+    def test_messages_of_every_qos_arrive_and_receipts_are_done(self, broker, protocol):
+        with connected(broker.port, protocol=protocol) as mqtt:
+            messages = collect(mqtt)
+            assert mqtt.subscribe([("a/#", 2), ("ä/é", 1)]).wait(SECONDS).granted == {"a/#": 2, "ä/é": 1}
+            for qos in (0, 1, 2):
+                mqtt.publish(f"a/{qos}", bytes(range(256)), qos=qos).wait(SECONDS)
+            mqtt.publish("ä/é", "ü", qos=2).wait(SECONDS)
+            got = take(messages, 4)
+            assert [(m.topic, m.qos) for m in got] == [("a/0", 0), ("a/1", 1), ("a/2", 2), ("ä/é", 1)]
+            assert got[0].payload == bytes(range(256))
+            assert got[3].payload == "ü".encode()
+            mqtt.unsubscribe(["a/#", "ä/é"]).wait(SECONDS)
+            mqtt.publish("a/2", "late", qos=2).wait(SECONDS)
+            mqtt.publish("ä/é", "late", qos=2).wait(SECONDS)
+        assert empty(messages)
+
+    def test_retained_message_and_large_payload(self, broker, protocol):
+        payload = b"x" * 3_000_000
+        with connected(broker.port, protocol=protocol) as mqtt:
+            mqtt.publish("large", payload, qos=1, retain=True).wait(SECONDS)
+            messages = collect(mqtt)
+            mqtt.subscribe("large", qos=1).wait(SECONDS)
+            (message,) = take(messages, 1)
+            assert message.retain
+            assert message.payload == payload
+
+    def test_many_threads_publish_at_once(self, broker, protocol):
+        per_thread, names = 250, "abcdef"
+        with connected(broker.port, protocol=protocol) as mqtt:
+            messages = collect(mqtt)
+            mqtt.subscribe("#", qos=2).wait(SECONDS)
+            start = threading.Barrier(len(names))
+
+            def publish(name):
+                start.wait()
+                for number in range(per_thread):
+                    mqtt.publish(name, str(number), qos=number % 3)
+
+            publishers = [threading.Thread(target=publish, args=(name,)) for name in names]
+            for thread in publishers:
+                thread.start()
+            for thread in publishers:
+                thread.join()
+            got = take(messages, per_thread * len(names))
+            for name in names:
+                for qos in (0, 1, 2):
+                    numbers = [int(m.payload) for m in got if m.topic == name and m.qos == qos]
+                    assert numbers == list(range(qos, per_thread, 3))
+
+    def test_broker_restart_brings_subscriptions_and_queued_messages(self, broker, protocol):
+        with connected(broker.port, protocol=protocol) as mqtt, client(broker.port, "other") as other:
+            messages = collect(mqtt)
+            mqtt.subscribe("#", qos=1).wait(SECONDS)
+            lost, back = threading.Event(), threading.Event()
+            mqtt.on_disconnect = lambda *_: lost.set()
+            mqtt.on_connect = lambda *_: back.set()
+            broker.stop()
+            assert lost.wait(SECONDS)
+            receipts = [mqtt.publish("queued", str(number), qos=1) for number in range(20)]
+            receipts.append(mqtt.publish("queued2", "x", qos=2))
+            with pytest.raises(NotConnectedError):
+                mqtt.publish("never", "x").wait(0)
+            broker.start()
+            assert back.wait(SECONDS)
+            for receipt in receipts:
+                receipt.wait(SECONDS)
+            got = take(messages, 21)
+            assert [int(m.payload) for m in got if m.topic == "queued"] == list(range(20))
+            other.connect_to_server()
+            other.wait_until_connected()
+            other.publish("fresh", "y", qos=1).wait(SECONDS)
+            assert take(messages, 1)[0].topic == "fresh"
+
+    def test_persistent_session_keeps_messages_for_us(self, broker, protocol):
+        kept = {"protocol": protocol, "clean_start": False}
+        with connected(broker.port, "keeper", **kept) as mqtt:
+            mqtt.subscribe("kept", qos=2).wait(SECONDS)
+        with connected(broker.port, "other", protocol=protocol) as other:
+            other.publish("kept", "1", qos=2).wait(SECONDS)
+        with client(broker.port, "keeper", **kept) as mqtt:
+            messages = collect(mqtt)
+            mqtt.loop_start()
+            mqtt.connect_to_server()
+            assert take(messages, 1)[0].payload == b"1"
+
+    def test_will_is_sent_for_the_vanished_and_not_for_who_says_goodbye(self, broker, protocol):
+        with connected(broker.port, "watcher", protocol=protocol) as watcher:
+            messages = collect(watcher)
+            watcher.subscribe("will/#", qos=1).wait(SECONDS)
+            with connected(broker.port, "polite", protocol=protocol, will=Will("will/polite", b"gone", 1)):
+                pass
+            with connected(broker.port, "ä", protocol=protocol, will=Will("will/ä", b"gone", 1)) as mqtt:
+                mqtt._close(deliberate=False)
+                (message,) = take(messages, 1)
+                assert (message.topic, message.payload) == ("will/ä", b"gone")
+
+    def test_takeover_stops_the_first(self, broker, protocol):
+        with connected(broker.port, "same", protocol=protocol, reconnect=False) as first:
+            lost = threading.Event()
+            first.on_disconnect = lambda *_: lost.set()
+            with connected(broker.port, "same", protocol=protocol) as second:
+                assert lost.wait(SECONDS)
+                with pytest.raises(ConnectError) as caught:
+                    first.wait_until_connected(SECONDS)
+                if protocol == 5 and isinstance(broker, EmbeddedBroker):  # Mosquitto 2.0.11 does not say why
+                    assert caught.value.reason_code == 0x8E
+                assert second.is_connected()
+                second.publish("a", "b", qos=1).wait(SECONDS)
+
+
+def test_what_was_published_last_is_out_before_disconnect(broker):
+    with connected(broker.port, "watcher") as watcher:
+        messages = collect(watcher)
+        watcher.subscribe("#", qos=1).wait(SECONDS)
+        with connected(broker.port, "hasty") as hasty:
+            for number in range(2_000):
+                hasty.publish("burst", f"{number:01000}", qos=0)
+        assert [int(message.payload) for message in take(messages, 2_000)] == list(range(2_000))
+
+
+def test_wrong_password_is_an_auth_error():
+    with EmbeddedBroker(users={"me": "right"}) as broker:
+        for protocol in (4, 5):
+            with client(broker.port, protocol=protocol, username="me", password="wrong") as mqtt:
+                mqtt.connect_to_server()
+                with pytest.raises(AuthError) as caught:
+                    mqtt.wait_until_connected(SECONDS)
+                assert caught.value.reason_code == 0x86
+            with connected(broker.port, protocol=protocol, username="me", password="right"):
+                pass
+
+
+def test_mosquitto_refuses_a_password(tmp_path):
+    (tmp_path / "empty").touch(0o644)
+    locked = Mosquitto(tmp_path, "allow_anonymous false", f"password_file {tmp_path / 'empty'}")
+    with locked as broker, client(broker.port, username="who", password="what") as mqtt:
+        mqtt.connect_to_server()
+        with pytest.raises(AuthError):
+            mqtt.wait_until_connected(SECONDS)
+
+
+def test_properties_travel(broker):
+    with connected(
+        broker.port, protocol=5, properties=Properties(topic_alias_maximum=5, receive_maximum=7)
+    ) as mqtt:
+        messages = collect(mqtt)
+        mqtt.subscribe("a").wait(SECONDS)
+        sent = {
+            "payload_format_indicator": 1,
+            "content_type": "text/plain",
+            "response_topic": "ä",
+            "correlation_data": b"\0\1",
+            "user_property": [("k", "v"), ("k", "w")],
+        }
+        mqtt.publish("a", "x", qos=1, properties=sent).wait(SECONDS)
+        mqtt.publish("a", "x", properties={"user_property": []}).wait(SECONDS)
+        first, second = take(messages, 2)
+        assert first.properties == sent
+        assert second.properties == {}
+
+
+def test_properties_in_gmqtts_words():
+    assert to_gmqtt(None) == {}
+    words = to_gmqtt(Properties(authentication_method="x", request_problem_information=0, receive_maximum=2))
+    assert words == {"auth_method": "x", "request_problem_info": 0, "receive_maximum": 2}
+    with pytest.raises(NotSupportedError, match="authentication_data"):
+        to_gmqtt(Properties(authentication_data=b"x"))
+
+
+def test_every_property_that_a_client_sends_is_known_to_gmqtt():
+    from gmqtt.mqtt.property import Property
+
+    from juham_core.wire.properties import SPECS
+
+    sendable = {"connect", "publish", "will", "subscribe", "unsubscribe"}
+    for name, spec in SPECS.items():
+        if spec.packets & sendable and name != "authentication_data":
+            (word,) = to_gmqtt({name: 1})
+            assert Property.factory(name=word).id == spec.identifier
+
+
+def test_what_gmqtt_lacks_is_refused(embedded):
+    with client(embedded.port, protocol=5, password="alone") as mqtt:
+        with pytest.raises(NotSupportedError, match="username"):
+            mqtt.connect_to_server()
+        for change in ({"transport": "websockets"}, {"transport": "unix"}):
+            with pytest.raises(NotSupportedError):
+                mqtt.options = mqtt.options.changed(**change)
+
+
+def test_nobody_listens():
+    with client(free_port()) as mqtt, pytest.raises(ConnectError):
+        mqtt.connect_to_server()
+
+
+def test_unknown_host_is_a_connect_error():
+    with client(1883, host="nowhere.invalid") as mqtt, pytest.raises(ConnectError):
+        mqtt.connect_to_server()
+
+
+def test_host_name_and_local_address(embedded):
+    with connected(embedded.port, host="localhost", bind_address="127.0.0.1") as mqtt:
+        transport = mqtt.native._connection._transport
+        assert transport.get_extra_info("sockname")[0] == "127.0.0.1"
+
+
+def test_native_is_the_gmqtt_client(embedded):
+    with connected(embedded.port) as mqtt:
+        assert isinstance(mqtt.native, gmqtt.Client)
+        assert mqtt.native.is_connected
+        native = mqtt.native
+    assert native._connection is None
+
+
+def test_connects_again_after_it_was_closed(embedded):
+    with connected(embedded.port) as mqtt:
+        for _ in range(3):
+            mqtt.disconnect_from_server()
+            assert not threads()
+            mqtt.connect_to_server()
+            mqtt.wait_until_connected()
+            mqtt.loop_start()
+            mqtt.publish("a", "b", qos=2).wait(SECONDS)
+
+
+def test_closing_takes_no_time_and_leaves_no_task(embedded, caplog):
+    caplog.set_level(logging.WARNING)
+    with connected(embedded.port) as mqtt:
+        loop = mqtt._link._loop
+        mqtt.publish("a", "b", qos=2).wait(SECONDS)
+    assert loop.is_closed()
+    assert not asyncio.all_tasks(loop)
+    assert not caplog.records
+
+
+def test_used_from_inside_an_event_loop(embedded):
+    async def main():
+        with connected(embedded.port) as mqtt:
+            mqtt.publish("a", "b", qos=1).wait(SECONDS)
+
+    asyncio.run(main())
+
+
+def test_tls(tmp_path):
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca")
+    with EmbeddedBroker(ssl=context) as broker:
+        with connected(broker.port, tls=True, ca_certs=str(tmp_path / "ca")) as mqtt:
+            messages = collect(mqtt)
+            mqtt.subscribe("#", qos=2).wait(SECONDS)
+            mqtt.publish("a", b"x" * 200_000, qos=2).wait(SECONDS)
+            assert len(take(messages, 1)[0].payload) == 200_000
+            back = threading.Event()
+            mqtt.on_connect = lambda *_: back.set()
+            broker.drop_connections()
+            assert back.wait(SECONDS)
+        with client(broker.port, tls=True) as mqtt:
+            with pytest.raises(ConnectError) as caught:
+                mqtt.connect_to_server()
+            assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
+        with connected(broker.port, tls=True, insecure=True):
+            pass

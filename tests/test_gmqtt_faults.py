@@ -1,0 +1,452 @@
+import gc
+import logging
+import threading
+from queue import SimpleQueue
+
+import pytest
+from gmqtt_support import SECONDS, Peer, collect, empty, take, threads
+from gmqtt_support import client as make_client
+
+from juham_core.errors import (
+    ConnectError,
+    ConnectTimeoutError,
+    NotConnectedError,
+    PublishError,
+    QueueFullError,
+    SubscribeError,
+)
+from juham_core.wire import (
+    Auth,
+    Disconnect,
+    Properties,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Suback,
+    Subscribe,
+    Unsuback,
+    Unsubscribe,
+)
+
+KEPT = {"clean_start": False, "client_id": "kept"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    before = threads()
+    yield
+    gc.collect()
+    assert threads() == before
+
+
+@pytest.fixture
+def peer():
+    with Peer() as made:
+        yield made
+
+
+@pytest.fixture(params=[4, 5])
+def protocol(request):
+    return request.param
+
+
+def client(port, **options):
+    """A client that does not wait long for what the peer leaves unanswered."""
+    return make_client(port, **({"close_timeout": 0.2} | options))
+
+
+def meet(mqtt, peer, **connack):
+    """Connect the client to the peer; return its CONNECT."""
+    mqtt.connect_to_server()
+    mqtt.loop_start()
+    connect = peer.accept(**connack)
+    mqtt.wait_until_connected()
+    return connect
+
+
+# --- CONNECT and CONNACK --------------------------------------------------------------------------------
+
+
+def test_accepted_and_never_answered(peer, protocol):
+    with client(peer.port, protocol=protocol, connect_timeout=0.2) as mqtt:
+        mqtt.connect_to_server()
+        with pytest.raises(ConnectTimeoutError):
+            mqtt.wait_until_connected()
+
+
+def test_tls_handshake_that_never_comes(peer):
+    with client(peer.port, tls=True, connect_timeout=0.2) as mqtt, pytest.raises(ConnectTimeoutError):
+        mqtt.connect_to_server()
+
+
+def test_connect_carries_what_the_options_say(peer):
+    options = {
+        "client_id": "ä",
+        "username": "ü",
+        "password": b"\xff\0",
+        "keepalive": 7,
+        "protocol": 5,
+        "session_expiry": 9,
+        "clean_start": False,
+        "properties": Properties(receive_maximum=3, user_property=[("a", "b"), ("a", "c")]),
+    }
+    with client(peer.port, **options) as mqtt:
+        connect = meet(mqtt, peer)
+        assert (connect.client_id, connect.username, connect.password) == ("ä", "ü", b"\xff\0")
+        assert (connect.keepalive, connect.clean_start, connect.protocol) == (7, False, 5)
+        assert connect.properties == {**options["properties"], "session_expiry_interval": 9}
+
+
+def test_only_old_protocol_is_not_tried_by_itself(peer):
+    with client(peer.port, protocol=5) as mqtt:
+        mqtt.connect_to_server()
+        peer.accept_silently()
+        peer.send_bytes(b"\x20\x02\x00\x01")
+        with pytest.raises(ConnectError) as caught:
+            mqtt.wait_until_connected()
+        assert caught.value.reason_code == 0x84
+
+
+def test_refused_for_now_is_tried_again(peer, protocol):
+    with client(peer.port, protocol=protocol) as mqtt:
+        mqtt.connect_to_server()
+        peer.accept(reason_code=0x88)
+        peer.accept()
+        mqtt.wait_until_connected()
+
+
+def test_properties_of_connack(peer):
+    seen = SimpleQueue()
+    with client(peer.port, protocol=5, max_inflight=10) as mqtt:
+        mqtt.on_connect = lambda _c, _u, _flags, code, properties: seen.put((code, properties))
+        meet(mqtt, peer, properties=Properties(receive_maximum=1, server_keep_alive=30))
+        assert seen.get(timeout=SECONDS) == (0, {"receive_maximum": 1, "server_keep_alive": 30})
+        receipts = [mqtt.publish("a", str(n), qos=1) for n in range(2)]
+        first = peer.expect(Publish)
+        peer.send(Puback(first.packet_id))
+        assert peer.expect(Publish).payload == b"1"  # and no sooner: the window is 1
+        assert receipts[0].wait(SECONDS).done()
+        assert not receipts[1].done()
+
+
+def test_silent_broker_is_given_up(peer):
+    lost = threading.Event()
+    with client(peer.port, keepalive=1) as mqtt:
+        mqtt.on_disconnect = lambda *_: lost.set()
+        meet(mqtt, peer)
+        assert lost.wait(SECONDS)
+        peer.accept()
+
+
+def test_server_keep_alive_is_kept(peer):
+    lost = threading.Event()
+    with client(peer.port, keepalive=0, protocol=5) as mqtt:
+        mqtt.on_disconnect = lambda *_: lost.set()
+        meet(mqtt, peer, properties=Properties(server_keep_alive=1))
+        assert lost.wait(SECONDS)
+
+
+# --- answers --------------------------------------------------------------------------------------------
+
+
+def test_receipts_are_done_on_the_answer_and_no_sooner(peer, protocol):
+    with client(peer.port, protocol=protocol) as mqtt:
+        meet(mqtt, peer)
+        first, second = mqtt.publish("a", "1", qos=1), mqtt.publish("a", "2", qos=2)
+        one, two = peer.expect(Publish), peer.expect(Publish)
+        assert not first.done()
+        peer.send(Puback(one.packet_id))
+        first.wait(SECONDS)
+        peer.send(Pubrec(two.packet_id))
+        assert peer.expect(Pubrel).packet_id == two.packet_id
+        assert not second.done()
+        peer.send(Pubcomp(two.packet_id))
+        second.wait(SECONDS)
+
+
+def test_reason_codes_fail_the_receipt(peer):
+    why = Properties(reason_string="no")
+    with client(peer.port, protocol=5) as mqtt:
+        meet(mqtt, peer)
+        receipts = [mqtt.publish("a", "1", qos=qos) for qos in (1, 2, 2)]
+        one, two, three = (peer.expect(Publish).packet_id for _ in receipts)
+        peer.send(Puback(one, 0x87, why), Pubrec(two, 0x97, why), Pubrec(three))
+        assert peer.expect(Pubrel).packet_id == three  # the refused exchange is over
+        peer.send(Pubcomp(three, 0x92))
+        for receipt, code in zip(receipts, (0x87, 0x97, 0x92), strict=True):
+            with pytest.raises(PublishError) as caught:
+                receipt.wait(SECONDS)
+            assert caught.value.reason_code == code
+        assert "no" in str(receipts[0].exception())
+
+
+def test_refused_subscription_and_unsubscribe(peer, protocol):
+    with client(peer.port, protocol=protocol) as mqtt:
+        meet(mqtt, peer)
+        receipt = mqtt.subscribe([("a", 2), ("ä/#", 1)])
+        asked = peer.expect(Subscribe)
+        assert [(s.topic_filter, s.qos) for s in asked.subscriptions] == [("a", 2), ("ä/#", 1)]
+        peer.send(Suback(asked.packet_id, [1, 0x80]))
+        with pytest.raises(SubscribeError) as caught:
+            receipt.wait(SECONDS)
+        assert caught.value.refused == {"ä/#": 0x80}
+        farewell = mqtt.unsubscribe("ä/#")
+        left = peer.expect(Unsubscribe)
+        assert left.topic_filters == ["ä/#"]
+        peer.send(Unsuback(left.packet_id, [0] if protocol == 5 else []))
+        farewell.wait(SECONDS)
+
+
+# --- the connection breaks ------------------------------------------------------------------------------
+
+
+def test_resumed_session_goes_on_where_it_was(peer, protocol):
+    with client(peer.port, protocol=protocol, **KEPT) as mqtt:
+        meet(mqtt, peer)
+        receipts = [mqtt.publish("a", str(n), qos=qos) for n, qos in enumerate((1, 2, 2, 1))]
+        sent = [peer.expect(Publish) for _ in receipts]
+        assert not any(packet.dup for packet in sent)
+        peer.send(Pubrec(sent[1].packet_id))
+        assert peer.expect(Pubrel).packet_id == sent[1].packet_id
+        peer.accept(session_present=True)
+        again = [peer.read() for _ in receipts]
+        assert [type(packet) for packet in again] == [Publish, Pubrel, Publish, Publish]
+        assert [packet.packet_id for packet in again] == [packet.packet_id for packet in sent]
+        for before, after in zip(sent, again, strict=True):
+            if isinstance(after, Publish):
+                before.dup = True
+                assert after == before
+        # The broker had finished the second, which is no error after a break.
+        peer.send(Puback(sent[0].packet_id), Pubcomp(sent[1].packet_id, 0x92 if protocol == 5 else 0))
+        peer.send(Pubrec(sent[2].packet_id), Puback(sent[3].packet_id))
+        assert peer.expect(Pubrel).packet_id == sent[2].packet_id
+        peer.send(Pubcomp(sent[2].packet_id))
+        for receipt in receipts:
+            receipt.wait(SECONDS)
+        mqtt.publish("a", "next", qos=1)
+        assert peer.expect(Publish).payload == b"next"  # and nothing a third time
+
+
+def test_lost_session_begins_anew(peer, protocol):
+    with client(peer.port, protocol=protocol, **KEPT) as mqtt:
+        meet(mqtt, peer)
+        receipt = mqtt.publish("a", "1", qos=2)
+        peer.send(Pubrec(peer.expect(Publish).packet_id))
+        peer.expect(Pubrel)
+        subscribed = mqtt.subscribe("s")
+        peer.expect(Subscribe)
+        peer.accept(session_present=False)
+        request = peer.expect(Subscribe)
+        peer.send(Suback(request.packet_id, [0]))
+        again = peer.expect(Publish)
+        assert (again.payload, again.dup) == (b"1", False)
+        peer.send(Pubrec(again.packet_id))
+        peer.expect(Pubrel)
+        peer.send(Pubcomp(again.packet_id))
+        receipt.wait(SECONDS)
+        subscribed.wait(SECONDS)
+        assert not mqtt.native._package_handler.id_generator._used_ids
+        assert mqtt.native._persistent_storage.is_empty
+
+
+def test_takeover_is_reported_and_final(peer):
+    codes = SimpleQueue()
+    with client(peer.port, protocol=5) as mqtt:
+        mqtt.on_disconnect = lambda _c, _u, _flags, code, properties: codes.put((code, properties))
+        meet(mqtt, peer)
+        peer.send(Disconnect(0x8E, Properties(reason_string="other")))
+        assert codes.get(timeout=SECONDS) == (0x8E, {"reason_string": "other"})
+        with pytest.raises(ConnectError):
+            mqtt.wait_until_connected()
+
+
+def test_no_report_after_close(peer):
+    with client(peer.port) as mqtt:
+        messages = collect(mqtt)
+        meet(mqtt, peer)
+        link = mqtt._link
+        mqtt.disconnect_from_server()
+        assert peer.read() == Disconnect()
+        link._receive = link._lost = None  # would be called
+        assert peer.read() is None
+    assert empty(messages)
+    with pytest.raises(NotConnectedError):
+        link.send(b"late")
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\xff\xff\xff\xff\x7f",
+        b"\x30\x04\x00\x09ab",
+        b"\x36\x07\x00\x01a\x00\x01xx",
+        b"\x00\x00",
+        b"\x10\x00",
+        b"\x20\x02\x00\x00",
+        b"\x40\x01\x00",
+        b"\x30\x04\x00\x01\xffx",
+    ],
+)
+def test_malformed_packets_end_the_connection(peer, protocol, garbage, caplog):
+    lost = threading.Event()
+    with client(peer.port, protocol=protocol) as mqtt:
+        mqtt.on_disconnect = lambda *_: lost.set()
+        meet(mqtt, peer)
+        peer.send_bytes(garbage)
+        if protocol == 5:
+            assert peer.expect(Disconnect).reason_code in (0x81, 0x82)
+        assert lost.wait(SECONDS)
+        peer.accept()
+        mqtt.wait_until_connected()
+
+
+def test_packets_of_a_client_end_the_connection(peer):
+    with client(peer.port, protocol=5) as mqtt:
+        meet(mqtt, peer)
+        peer.send(Auth(0x18, Properties(authentication_method="x")))
+        assert peer.expect(Disconnect).reason_code == 0x82
+
+
+def test_messages_before_connack_end_the_connection(peer):
+    with client(peer.port) as mqtt:
+        messages = collect(mqtt)
+        mqtt.loop_start()
+        mqtt.connect_to_server()
+        peer.accept_silently()
+        peer.send(Publish("a"))
+        peer.accept()
+        mqtt.wait_until_connected()
+    assert empty(messages)
+
+
+def test_a_failure_of_our_own_ends_the_connection(peer, caplog):
+    with client(peer.port) as mqtt:
+        meet(mqtt, peer)
+
+        def fail(_receipt):
+            raise ZeroDivisionError
+
+        receipt = mqtt.publish("a", "b", qos=1)
+        receipt.add_done_callback(fail)
+        peer.send(Puback(peer.expect(Publish).packet_id))
+        receipt.wait(SECONDS)
+        mqtt.publish("still", "alive", qos=1)
+        while (packet := peer.read()) is None:
+            peer.accept()
+        assert packet.topic == "still"
+        caplog.clear()
+
+
+# --- receiving ------------------------------------------------------------------------------------------
+
+
+def test_repeated_qos_2_is_delivered_once(peer, protocol):
+    with client(peer.port, protocol=protocol, **KEPT) as mqtt:
+        messages = collect(mqtt)
+        meet(mqtt, peer)
+        peer.send(Publish("a", b"1", 2, packet_id=7))
+        assert peer.expect(Pubrec).packet_id == 7
+        peer.send(Publish("a", b"1", 2, dup=True, packet_id=7))
+        assert peer.expect(Pubrec).packet_id == 7
+        peer.accept(session_present=True)
+        peer.send(Publish("a", b"1", 2, dup=True, packet_id=7))
+        assert peer.expect(Pubrec).packet_id == 7
+        peer.send(Pubrel(7))
+        assert peer.expect(Pubcomp) == Pubcomp(7)
+        peer.send(Pubrel(7))
+        assert peer.expect(Pubcomp) == Pubcomp(7, 0x92 if protocol == 5 else 0)
+        peer.send(Publish("a", b"2", 2, packet_id=7), Publish("a", b"3", 1, dup=True, packet_id=7))
+        peer.expect(Pubrec)
+        assert peer.expect(Puback).packet_id == 7
+        got = take(messages, 3)
+        assert [(m.payload, m.dup) for m in got] == [(b"1", False), (b"2", False), (b"3", True)]
+        assert {m.mid for m in got} == {7}
+
+
+def test_manual_acknowledgement(peer, protocol):
+    with client(peer.port, protocol=protocol, manual_ack=True, **KEPT) as mqtt:
+        messages = collect(mqtt)
+        meet(mqtt, peer)
+        peer.send(Publish("a", b"1", 1, packet_id=1), Publish("a", b"2", 2, packet_id=2))
+        peer.send(Publish("a", b"2", 2, dup=True, packet_id=2))
+        take(messages, 2)
+        mqtt.publish("marker", qos=0)
+        assert peer.expect(Publish).topic == "marker"  # and no acknowledgement before it
+        mqtt.ack(2, 2)
+        assert peer.expect(Pubrec).packet_id == 2
+        peer.accept(session_present=True)
+        mqtt.wait_until_connected()
+        mqtt.ack(1, 1)  # of a connection that is gone
+        peer.send(Publish("a", b"2", 2, dup=True, packet_id=2), Publish("a", b"1", 1, dup=True, packet_id=1))
+        assert peer.expect(Pubrec).packet_id == 2  # the application has acknowledged it
+        assert take(messages, 1)[0].mid == 1
+        mqtt.ack(1, 1)
+        assert peer.expect(Puback).packet_id == 1
+    assert empty(messages)
+
+
+def test_topic_aliases(peer):
+    with client(peer.port, protocol=5, properties=Properties(topic_alias_maximum=2)) as mqtt:
+        messages = collect(mqtt)
+        meet(mqtt, peer)
+        alias = Properties(topic_alias=2)
+        peer.send(Publish("ä", b"1", properties=alias), Publish("", b"2", properties=alias))
+        assert [(m.topic, m.payload, m.properties) for m in take(messages, 2)] == [
+            ("ä", b"1", {}),
+            ("ä", b"2", {}),
+        ]
+        peer.send(Publish("b", properties=Properties(topic_alias=3)))
+        assert peer.expect(Disconnect).reason_code == 0x94
+        peer.accept()
+        peer.send(Publish("", b"3", properties=alias))  # aliases end with their connection
+        assert peer.expect(Disconnect).reason_code == 0x94
+
+
+def test_slow_handlers_stop_the_reading_and_not_the_pings(peer):
+    go, lost = threading.Event(), threading.Event()
+    got = SimpleQueue()
+
+    def slow(_client, _userdata, message):
+        go.wait(SECONDS)
+        got.put(message)
+
+    with client(peer.port, max_received=10, keepalive=1) as mqtt:
+        mqtt.on_message = slow
+        mqtt.on_disconnect = lambda *_: lost.set()
+        meet(mqtt, peer)
+        peer.send(*(Publish("a", str(n).encode(), 1, packet_id=n) for n in range(1, 1001)))
+        acknowledged = []
+        try:
+            for _ in range(3):  # pings, over more time than the client grants a silent broker
+                acknowledged += peer.packets_until_ping()
+            assert len(acknowledged) <= 12
+        finally:
+            go.set()
+        acknowledged += [peer.expect(Puback) for _ in range(1000 - len(acknowledged))]
+        assert acknowledged == [Puback(n) for n in range(1, 1001)]
+        assert [int(m.payload) for m in take(got, 1000)] == list(range(1, 1001))
+        assert not lost.is_set()
+
+
+def test_a_broker_that_does_not_read_fills_a_bounded_buffer(peer):
+    with client(peer.port, close_timeout=0.2) as mqtt:
+        meet(mqtt, peer)
+        payload = bytes(4_000_000)
+        with pytest.raises(QueueFullError):
+            [mqtt.publish("a", payload) for _ in range(100)]
+        receipt = mqtt.publish("a", "1", qos=1)  # it has its window
+        assert not receipt.done()
+    with pytest.raises(NotConnectedError):
+        receipt.wait(0)
+
+
+def test_gmqtt_is_not_heard_of_warnings(peer, caplog):
+    caplog.set_level(logging.WARNING, "gmqtt")
+    with client(peer.port) as mqtt:
+        meet(mqtt, peer)
+        peer.send_bytes(b"\xff\xff\xff\xff\x7f")
+        peer.accept()
+    assert not [record for record in caplog.records if record.name.startswith("gmqtt")]
+
