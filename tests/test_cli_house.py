@@ -7,7 +7,9 @@ from cli_support import Installed
 
 from juham_core import discovery
 from juham_core.cli.house import House
+from juham_core.cli.residents import Home
 from juham_core.cli.tally import percentile
+from juham_core.cli.victim import ProcessVictim
 from juham_core.memory import hub_of
 
 
@@ -75,7 +77,7 @@ def test_a_lost_message_is_noticed(faulty):
 
 
 def test_a_forgotten_will_is_noticed(faulty):
-    outcome = faulty("JWilless", patience=0.2)
+    outcome = faulty("JWilless", patience=1)
     assert outcome.problems == [
         "the will of the sensor in the garden never came",
         "a late joiner did not find the retained garden/status",
@@ -83,7 +85,7 @@ def test_a_forgotten_will_is_noticed(faulty):
 
 
 def test_a_forgotten_retain_is_noticed(faulty):
-    outcome = faulty("JUnretained", patience=0.2)
+    outcome = faulty("JUnretained", patience=1)
     assert "a late joiner did not find the retained" in outcome.problems[-1]
     assert "hall/temperature" in outcome.problems[-1]
 
@@ -99,6 +101,12 @@ def test_the_clock_ends_it_at_the_end_of_a_round():
     assert outcome.ok, outcome
     assert outcome.messages % 9 == 0
     assert outcome.messages > 0
+
+
+def test_a_sensor_that_fails_to_start_says_why():
+    process = ProcessVictim(Home("nobody", "mqtt://localhost", "juham-demo-test", 1.0), "mqtt://localhost")
+    process._process.wait(60)
+    assert 'backend "nobody" is not installed' in process.close()
 
 
 def test_percentiles():

@@ -39,7 +39,7 @@ def test_an_unknown_command_is_a_usage_error(installed):
 
 
 def test_backends_lists_without_importing(telltale):
-    done = juham(telltale, "backends")
+    done = juham(telltale, "backends", JUHAM_BACKEND="memory")
     assert done.returncode == 0, done
     assert ["acme", "JAcme", "acme-acme", "2.5"] in [line.split() for line in done.stdout.splitlines()]
     assert not (telltale.folder / "acme.imported").exists()

@@ -45,14 +45,14 @@ def _read(master):
 
 
 def test_a_person_sees_the_rooms_and_then_the_table(tmp_path):
-    code, output = in_terminal(Installed(tmp_path), "demo", "--backend", "memory", "--rounds", "20")
+    code, output = in_terminal(Installed(tmp_path), "demo", "--backend", "memory", "--rounds", "50")
     assert code == 0, output
     text = ESCAPE.sub("", output)
     for seen in ("hall", "kitchen", "°C", "heating", "garden", "offline", "juham-core"):
         assert seen in text
-    assert len(set(re.findall(r"round +(\d+)/20", text))) > 2  # it moves
+    assert len(set(re.findall(r"round +(\d+)/50", text))) > 2  # it moves
     table = text[text.rindex("backend ") :]
-    assert "240 messages, none lost" in " ".join(table.split())
+    assert "600 messages, none lost" in " ".join(table.split())
     assert max(map(len, table.splitlines())) <= 80
 
 

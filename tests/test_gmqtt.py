@@ -8,6 +8,7 @@ import gmqtt
 import pytest
 import trustme
 from gmqtt_support import SECONDS, Mosquitto, client, collect, connected, empty, free_port, take, threads
+from juham_gmqtt import library
 from juham_gmqtt.properties import to_gmqtt
 
 from juham_core.broker import EmbeddedBroker
@@ -151,6 +152,44 @@ class TestEverywhere:
                     assert caught.value.reason_code == 0x8E
                 assert second.is_connected()
                 second.publish("a", "b", qos=1).wait(SECONDS)
+
+
+def test_exactly_once_over_many_breaks(embedded):
+    count = 400
+    kept = {"clean_start": False, "protocol": 5}
+    to, fro = connected(embedded.port, "to", **kept), connected(embedded.port, "from", **kept)
+    with to as receiver, fro as sender:
+        messages = collect(receiver)
+        receiver.subscribe("once", qos=2).wait(SECONDS)
+        receipts = []
+        for number in range(count):
+            receipts.append(sender.publish("once", str(number), qos=2))
+            if number % 40 == 20:
+                receipts[-10].wait(SECONDS)
+                embedded.drop_connections()
+        for receipt in receipts:
+            receipt.wait(SECONDS)
+        assert [int(message.payload) for message in take(messages, count)] == list(range(count))
+        assert sender.statistics.reconnects > 3
+    assert empty(messages)
+
+
+def test_what_a_closing_link_did_not_take_is_sent_once(embedded):
+    with connected(embedded.port, clean_start=False) as mqtt:
+        messages = collect(mqtt)
+        mqtt.subscribe("a", qos=1).wait(SECONDS)
+        mqtt._link._outbox.close()  # as the link does when the connection breaks
+        receipt = mqtt.publish("a", "1", qos=1)
+        embedded.drop_connections()
+        receipt.wait(SECONDS)
+        mqtt.publish("a", "2", qos=1).wait(SECONDS)
+        assert [message.payload for message in take(messages, 2)] == [b"1", b"2"]
+
+
+def test_another_gmqtt_is_refused_with_a_reason(monkeypatch):
+    monkeypatch.delattr("gmqtt.mqtt.protocol.MQTTProtocol._read_loop")
+    with pytest.raises(ImportError, match=r"has no MQTTProtocol._read_loop: pip install 'gmqtt>=0.8,<0.9'"):
+        library._check()
 
 
 def test_what_was_published_last_is_out_before_disconnect(broker):

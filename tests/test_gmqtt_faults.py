@@ -1,5 +1,6 @@
 import gc
 import logging
+import socket
 import threading
 from queue import SimpleQueue
 
@@ -79,6 +80,23 @@ def test_accepted_and_never_answered(peer, protocol):
 def test_tls_handshake_that_never_comes(peer):
     with client(peer.port, tls=True, connect_timeout=0.2) as mqtt, pytest.raises(ConnectTimeoutError):
         mqtt.connect_to_server()
+
+
+def test_a_resolver_that_hangs_does_not_hang_us(monkeypatch):
+    answer = threading.Event()
+    real = socket.getaddrinfo
+
+    def hang(host, *arguments, flags=0, **named):
+        if not flags:
+            answer.wait(SECONDS)
+        return real(host, *arguments, flags=flags, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    with client(1883, host="localhost", connect_timeout=0.1) as mqtt, pytest.raises(ConnectTimeoutError):
+        mqtt.connect_to_server()
+    answer.set()
+    for thread in threads():
+        thread.join(SECONDS)
 
 
 def test_connect_carries_what_the_options_say(peer):
@@ -404,30 +422,94 @@ def test_topic_aliases(peer):
         assert peer.expect(Disconnect).reason_code == 0x94
 
 
-def test_slow_handlers_stop_the_reading_and_not_the_pings(peer):
+def test_slow_handlers_make_the_broker_wait_and_stop_no_pings(peer, protocol):
     go, lost = threading.Event(), threading.Event()
+    got = SimpleQueue()
+
+    def slow(client, _userdata, message):
+        if not go.is_set():
+            client.publish("answer", "x", qos=1).wait(SECONDS)
+            go.wait(SECONDS)
+        got.put(message)
+
+    with client(peer.port, max_received=10, keepalive=1, protocol=protocol) as mqtt:
+        mqtt.on_message = slow
+        mqtt.on_disconnect = lambda *_: lost.set()
+        meet(mqtt, peer)
+        peer.send(*(Publish("a", str(n).encode(), 1 + n % 2, packet_id=n) for n in range(1, 101)))
+        peer.send(Publish("a", b"99", 2, dup=True, packet_id=99), Publish("a", b"2", 1, packet_id=102))
+        answers = []
+        try:
+            for _ in range(3):  # pings, over more time than the client grants a silent broker
+                answers += peer.packets_until_ping()
+                for packet in answers:
+                    if isinstance(packet, Publish):
+                        peer.send(Puback(packet.packet_id))
+            early = [packet for packet in answers if not isinstance(packet, Publish)]
+            assert len(early) <= 12
+        finally:
+            go.set()
+        answers = early + [peer.read() for _ in range(101 - len(early))]
+        for qos, kind in ((1, Puback), (2, Pubrec)):
+            # Each once, and in the order of the messages.
+            expected = [n for n in [*range(1, 101), 102] if 1 + n % 2 == qos]
+            assert [packet.packet_id for packet in answers if isinstance(packet, kind)] == expected
+        assert len(take(got, 101)) == 101
+        mqtt.publish("now", "x", qos=0)
+        peer.send(Publish("a", b"3", 1, packet_id=2))
+        assert {type(peer.read()), type(peer.read())} == {Publish, Puback}
+        assert not lost.is_set()
+
+
+def test_nothing_overtakes_a_late_acknowledgement(peer):
+    entered, go = SimpleQueue(), threading.Semaphore(0)
+
+    def slow(_client, _userdata, message):
+        entered.put(message.mid)
+        go.acquire(timeout=SECONDS)
+
+    with client(peer.port, max_received=2) as mqtt:
+        mqtt.on_message = slow
+        meet(mqtt, peer)
+        peer.send(Publish("a", qos=1, packet_id=1))
+        assert entered.get(timeout=SECONDS) == 1
+        peer.send(*(Publish("a", qos=1, packet_id=n) for n in (2, 3, 4)))
+        assert [peer.expect(Puback).packet_id for _ in range(3)] == [1, 2, 3]
+        go.release(3)
+        assert [entered.get(timeout=SECONDS) for _ in range(3)] == [2, 3, 4]
+        peer.send(Publish("a", qos=1, packet_id=5))  # there is room again, but 4 comes first
+        mqtt.publish("b", "x", qos=1)
+        peer.send(Puback(peer.expect(Publish).packet_id))
+        go.release(2)
+        assert [peer.expect(Puback).packet_id for _ in range(2)] == [4, 5]
+
+
+def test_late_acknowledgement_of_qos_2_survives_a_break(peer, protocol):
+    go = threading.Event()
     got = SimpleQueue()
 
     def slow(_client, _userdata, message):
         go.wait(SECONDS)
-        got.put(message)
+        got.put(message.payload)
 
-    with client(peer.port, max_received=10, keepalive=1) as mqtt:
+    with client(peer.port, max_received=1, protocol=protocol, **KEPT) as mqtt:
         mqtt.on_message = slow
-        mqtt.on_disconnect = lambda *_: lost.set()
         meet(mqtt, peer)
-        peer.send(*(Publish("a", str(n).encode(), 1, packet_id=n) for n in range(1, 1001)))
-        acknowledged = []
-        try:
-            for _ in range(3):  # pings, over more time than the client grants a silent broker
-                acknowledged += peer.packets_until_ping()
-            assert len(acknowledged) <= 12
-        finally:
-            go.set()
-        acknowledged += [peer.expect(Puback) for _ in range(1000 - len(acknowledged))]
-        assert acknowledged == [Puback(n) for n in range(1, 1001)]
-        assert [int(m.payload) for m in take(got, 1000)] == list(range(1, 1001))
-        assert not lost.is_set()
+        messages = [Publish("a", bytes([n]), 2, packet_id=n) for n in range(1, 6)]
+        peer.send(*messages)
+        first = peer.expect(Pubrec)
+        peer.accept(session_present=True)
+        mqtt.wait_until_connected()
+        for packet in messages:
+            packet.dup = True
+        peer.send(*messages)
+        assert peer.expect(Pubrec) == first
+        go.set()
+        released = {first.packet_id}
+        while len(released) < 5:
+            released.add(peer.expect(Pubrec).packet_id)
+        assert [got.get(timeout=SECONDS) for _ in messages] == [packet.payload for packet in messages]
+    assert empty(got)
 
 
 def test_a_broker_that_does_not_read_fills_a_bounded_buffer(peer):

@@ -28,7 +28,7 @@ class LiveView:
         self._done: list[Result] = []
         # Transient: the table takes its place.
         self._live = Live(
-            console=console, get_renderable=self._render, refresh_per_second=15, transient=True
+            console=console, get_renderable=self._render, refresh_per_second=10, transient=True
         )
 
     def __enter__(self) -> LiveView:  # noqa: PYI034  # typing.Self came with Python 3.11

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from juham_core.capabilities import Capabilities
@@ -42,7 +43,7 @@ class JGmqtt(JMqtt):
 
     def _set_up(self, name: str) -> None:
         super()._set_up(name)
-        # The loop must not wait for handlers, or it would send no pings: it stops reading instead.
+        # The loop must not wait for handlers, or it would send no pings: see _on_publish_packet.
         self._delivery.blocks = False
         self._link: Link | None = None
         self._session: Session | None = None
@@ -130,20 +131,27 @@ class JGmqtt(JMqtt):
         properties = packet.properties
         if "topic_alias" in properties:
             packet.topic = link.aliases.resolve(packet.topic, properties.pop("topic_alias"))
-        qos, packet_id, manual = packet.qos, packet.packet_id, link.options.manual_ack
-        if session.is_new(packet, manual):
+        qos, packet_id = packet.qos, packet.packet_id
+        manual = link.options.manual_ack
+        # Past the bound the broker has to wait, by its window of what is not acknowledged. Acknowledgements
+        # are sent in the order of the messages (section 4.6): once one waits, so do those that follow.
+        full = qos > 0 and not manual and (bool(link.late) or self._delivery.waiting >= self._delivery.limit)
+        new = session.is_new(packet, later=qos > 0 and (manual or full))
+        if new:
             self._received(
                 packet.topic, packet.payload, qos, packet.retain, packet.dup, packet_id, properties
             )
-        if qos == 0:
-            return
-        if not manual or qos == 2:
+        if full and new:
+            link.late.append(packet_id)
+            self._delivery.after(partial(self._ack_late, link, packet_id, qos))
+        elif qos == 2 or (qos == 1 and not manual):
             answer = session.accepted(packet_id, qos)
             if answer is not None:
                 link.send(answer)
-        if self._delivery.waiting >= self._delivery.limit:
-            link.hold()
-            self._delivery.after(link.release)
+
+    def _ack_late(self, link: Link, packet_id: int, qos: int) -> None:
+        self._ack(packet_id, qos)
+        link.late.popleft()
 
     def _on_answer_packet(
         self, link: Link, session: Session, packet: packets.Puback | packets.Pubrec | packets.Pubcomp

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
@@ -45,6 +46,8 @@ class Link:
         self.options = options
         self.protocol: Any = None
         self.accepted = False
+        self.late: deque[int] = deque()
+        """Packet identifiers of messages that are acknowledged once they are handled."""
         self.aliases = TopicAliases(options.properties.get("topic_alias_maximum", 0))
         self._client = client
         self._receive = receive
@@ -64,7 +67,6 @@ class Link:
         self._deliberate = False
         self._ended = False
         self._closing = False
-        self._held = False
         self._congested = False
         self._outbox = Outbox()
 
@@ -109,17 +111,7 @@ class Link:
             except RuntimeError as exc:
                 raise NotConnectedError("the connection to the broker has ended") from exc
 
-    def release(self) -> None:
-        """Read again after :meth:`hold`; from any thread."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._read_on)
-
     # --- on the loop's thread, from whoever receives ------------------------------------------------
-
-    def hold(self) -> None:
-        """Read no further packet until :meth:`release`."""
-        self._held = True
-        self._transport.pause_reading()
 
     def accept(self) -> None:
         """The broker has accepted the connection."""
@@ -157,16 +149,31 @@ class Link:
 
     def arrived(self, data: bytes) -> None:
         """Bytes have come."""
-        if self._closing:
+        if self._is_over():
             return
         self._connection.received()
         self._decoder.feed(data)
-        self._read_on_if_free()
+        self._outbox.promise()  # what is sent meanwhile goes at the end, at once
+        try:
+            for packet in self._decoder.packets():
+                if self._is_over():
+                    return
+                self._receive(self, packet)
+        except MalformedPacketError as exc:
+            self.end(exc)
+        except Exception as exc:
+            if self._is_over():
+                return  # nothing can be sent any more
+            # Whoever failed: a connection that looks alive and is deaf would be worse than none.
+            log.exception("a packet could not be dealt with; ending the connection")
+            self.end(exc)
+        self._flush()
 
     def gone(self, error: Exception | None) -> None:
         """The transport is closed."""
         self.end(error)
         self._gone.set()
+        self._uncongested.set()
 
     def write(self, data: bytes | bytearray) -> None:
         """Write what gmqtt itself sends: CONNECT, pings."""
@@ -186,38 +193,10 @@ class Link:
         """The broker has answered no ping."""
         self.end(TimeoutError(f"the broker has been silent for {seconds:.1f} s"))
 
-    def holds(self) -> bool:
-        """True while nothing is read on purpose."""
-        return self._held
-
     # --- the inside ---------------------------------------------------------------------------------
 
-    def _read_on(self) -> None:
-        if self._held:
-            self._held = False
-            self._transport.resume_reading()
-            self._read_on_if_free()
-
-    def _read_on_if_free(self) -> None:
-        if self._held:
-            return
-        self._outbox.promise()  # what is sent meanwhile goes at the end, at once
-        try:
-            for packet in self._decoder.packets():
-                if self._closing or self._ended:
-                    return
-                self._receive(self, packet)
-                if self.holds():
-                    break
-        except MalformedPacketError as exc:
-            self.end(exc)
-        except Exception as exc:
-            if self._closing or self._ended:
-                return  # nothing can be sent any more
-            # Whoever failed: a connection that looks alive and is deaf would be worse than none.
-            log.exception("a packet could not be dealt with; ending the connection")
-            self.end(exc)
-        self._flush()
+    def _is_over(self) -> bool:
+        return self._closing or self._ended
 
     def _flush(self) -> None:
         if self._congested:
@@ -243,10 +222,11 @@ class Link:
             await self._stopping.wait()
             if self._deliberate and not self._ended:
                 await self._say_goodbye()
-        if self._transport is not None:
-            self._transport.abort()
-            await self._gone.wait()
-            library.attach(self._client, None)
+        finally:
+            if self._transport is not None:
+                self._transport.abort()
+                await self._gone.wait()
+                library.attach(self._client, None)
         # gmqtt makes tasks of its own, and a transport that failed in its handshake has calls pending.
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
@@ -285,7 +265,8 @@ class Link:
             self._connection.send_disconnect()
             await asyncio.wait_for(self._uncongested.wait(), self.options.close_timeout)
             # To close with bytes unread would reset the connection, and the broker might not read DISCONNECT.
-            transport.resume_reading()
+            if self._gone.is_set():
+                return
             if transport.can_write_eof():
                 transport.write_eof()
             else:

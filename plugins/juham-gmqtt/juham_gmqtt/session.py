@@ -38,7 +38,7 @@ class Session:
         self._resumed: set[int] = set()
         # QoS 2 messages received and not yet released; True where PUBREC may be sent.
         self._received: dict[int, bool] = {}
-        # With manual acknowledgement: what this connection brought and the application has not answered.
+        # What this connection brought and is acknowledged later.
         self._unacknowledged: set[int] = set()
 
     def fits(self, options: Options) -> bool:
@@ -119,28 +119,28 @@ class Session:
         self._received.clear()
         self._resumed.clear()
 
-    def is_new(self, packet: Publish, manual: bool) -> bool:
-        """Take note of a message; False for one of QoS 2 that has been received before (section 4.3.3)."""
-        if packet.qos == 0:
-            return True
-        if manual:
-            self._unacknowledged.add(packet.packet_id)
-        if packet.qos == 1:
-            return True
-        if packet.packet_id in self._received:
-            return False
-        self._received[packet.packet_id] = not manual
-        return True
+    def is_new(self, packet: Publish, later: bool) -> bool:
+        """Take note of a message; False for one of QoS 2 that has been received before (section 4.3.3).
+
+        ``later``: :meth:`acknowledge` will say when it may be acknowledged.
+        """
+        packet_id = packet.packet_id
+        known = self._received.get(packet_id) if packet.qos == 2 else None
+        if later or known is False:
+            self._unacknowledged.add(packet_id)
+        if packet.qos == 2 and known is None:
+            self._received[packet_id] = not later
+        return known is None
 
     def accepted(self, packet_id: int, qos: int) -> bytes | None:
         """The PUBACK or PUBREC that is due for a message; None if it is not to be sent (any more)."""
         if qos == 2 and not self._received.get(packet_id, False):
-            return None  # one of QoS 2 that comes again while the application is still at it
+            return None  # one of QoS 2 that comes again before it may be acknowledged
         self._unacknowledged.discard(packet_id)
         return self._answer(library.PUBACK if qos == 1 else library.PUBREC, packet_id)
 
     def acknowledge(self, packet_id: int, qos: int) -> bytes | None:
-        """The application's own acknowledgement; from any thread."""
+        """A message that was to be acknowledged later now may be; from any thread."""
         if packet_id in self._received:
             self._received[packet_id] = True  # also if PUBREC cannot go now: the message will come again
         if packet_id not in self._unacknowledged:

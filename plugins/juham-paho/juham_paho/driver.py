@@ -80,11 +80,10 @@ class Driver:
     # --- the primitives -----------------------------------------------------------------------------
 
     def open(self, options: Options) -> None:
-        """See :meth:`juham_core.primitives.Backend._open`."""
+        """See :meth:`juham_core.primitives.Backend._open`; the client is set up already."""
         self._options = options
         self._closing = self._lingers = False
         self._verdict = self._ending = None
-        settings.write(self._client, options)
         for name in REPLACED:
             if name not in self._originals:
                 self._originals[name] = getattr(self._client, name)

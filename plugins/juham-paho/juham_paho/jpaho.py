@@ -13,6 +13,7 @@ from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import Options
 from juham_core.wire.packets import Subscription
+from juham_paho import settings
 from juham_paho.driver import Driver
 from juham_paho.properties import as_core
 
@@ -70,6 +71,7 @@ class JPaho(JMqtt):
         return super().publish(topic, msg, qos, retain, as_core(properties), payload=payload)
 
     def _open(self, options: Options) -> None:
+        settings.write(self._client, options)
         self._driver.open(options)
 
     def _close(self, deliberate: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from juham_core.connection import State
 from juham_core.defaults import HOST, KEEPALIVE, PORT
 from juham_core.errors import ConnectError, NotSupportedError
 from juham_core.handlers import Handler
@@ -120,6 +121,8 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
 
     def _adopt(self) -> None:
         """Take over into the options what was set through paho's constructor and properties."""
+        if self._use is Use.JUHAM and self._connection.state is not State.CLOSED:
+            return  # paho has the options of the present attempt, which a hook may have changed
         now = settings.read(self)
         changes = {name: value for name, value in now.items() if value != self._seen[name]}
         self._seen = now
@@ -312,6 +315,7 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
     # --- the primitives -----------------------------------------------------------------------------
 
     def _open(self, options: Options) -> None:
+        settings.write(self, options)
         self._driver.open(options)
 
     def _close(self, deliberate: bool) -> None:
