@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from juham_core.connection import Connection, State
 from juham_core.delivery import Delivery
@@ -26,6 +26,9 @@ from juham_core.watchdog import watchdog
 from juham_core.wire.packets import MQTT_311, Subscription
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode, connack_to_v3
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger("juham.backend")
 
@@ -100,6 +103,14 @@ class Backend(ABC):
     def _ack(self, mid: int, qos: int) -> None:
         """Acknowledge a received message; for backends that declare ``manual_ack``."""
         raise NotSupportedError(f"{self.name} cannot acknowledge message {mid} of QoS {qos}")
+
+    def _run_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Live in this running event loop from the next :meth:`_open` on; None: no longer.
+
+        For backends that declare ``callers_loop``; called in the loop's thread. The library then reports in
+        that loop. :meth:`_open` and :meth:`_close` are called on other threads, and may wait for the loop.
+        """
+        raise NotSupportedError(f"{self.name} cannot live in the event loop {loop!r}")
 
     # --- what a backend reports: from any one thread, in the order in which things happened ----------
 

@@ -110,6 +110,8 @@ class AsyncMqtt:
             self._requests.take,
         )
         client._delivery.dispatch_by(self._dispatcher)
+        if client.capabilities.callers_loop:
+            client._run_in(loop)
         client._connection.watch = self._on_state
         self._closing = None
         self._up = True
@@ -138,6 +140,8 @@ class AsyncMqtt:
         self._answers.fail_all(error)
         self._requests.fail_all(error)
         self.client._connection.watch = None
+        if self.client.capabilities.callers_loop:
+            self.client._run_in(None)
         self.client._delivery.dispatch_by(self.client._delivery.make_dispatcher())
 
     def _on_state(self, state: State) -> None:

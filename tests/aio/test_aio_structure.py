@@ -327,3 +327,15 @@ def test_on_uvloop(aio, topic):
             assert await take(stream, 20) == [str(n) for n in range(20)]
 
     run(main(), uvloop.new_event_loop)
+
+
+@pytest.mark.needs("callers_loop")
+def test_a_backend_that_lives_in_the_callers_loop_has_no_thread(aio, topic):
+    async def main():
+        before = set(threading.enumerate())
+        async with aio() as mqtt, mqtt.messages(topic, 1) as stream:
+            await mqtt.publish(topic, "x", 1)
+            assert await take(stream, 1) == ["x"]
+            await until(lambda: set(threading.enumerate()) == before)
+
+    run(main())
