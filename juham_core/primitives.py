@@ -22,7 +22,7 @@ from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import Options
 from juham_core.outgoing import Outgoing, SubscribeRequest, UnsubscribeRequest
 from juham_core.statistics import Statistics
-from juham_core.watchdog import watchdog
+from juham_core.watchdog import Watchdog, watchdog
 from juham_core.wire.packets import MQTT_311, Subscription
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode, connack_to_v3
@@ -50,6 +50,7 @@ class Backend(ABC):
         self._statistics = Statistics()
         self._delivery = Delivery(self, self._statistics)
         self._ledger = Ledger()
+        self._watchdog: Watchdog = watchdog
         self._outgoing = Outgoing(self, self._on_acknowledged, self._on_subscribed)
         self._connection = Connection(name, self._attempt, self._release, lambda: self._options)
 
@@ -147,7 +148,7 @@ class Backend(ABC):
             requests = self._ledger.restore(session_present)
             self._outgoing.up(resent, requests)
             if self._options.ack_timeout:
-                watchdog.watch(self._connection, self._options.ack_timeout / 4, self._check_answers)
+                self._watchdog.watch(self._connection, self._options.ack_timeout / 4, self._check_answers)
         finally:
             ready()
         if hooks.connected:
@@ -227,7 +228,7 @@ class Backend(ABC):
             self._close(deliberate)
         except Exception:  # one that fails to close must not keep us from going on
             log.exception("%s: the library failed to close", self.name)
-        watchdog.unwatch(self._connection)  # only now: CONNACK may have come while we were about to close
+        self._watchdog.unwatch(self._connection)  # only now: CONNACK may have come meanwhile
         self._ledger.orphan(self._outgoing.collect())
 
     def _on_acknowledged(self, receipt: PublishReceipt, answer: tuple[int, Properties | None]) -> None:

@@ -16,6 +16,7 @@ from juham_core.aio.requests import Requests
 from juham_core.aio.streams import Stream, Streams
 from juham_core.aio.subscribing import Subscribing
 from juham_core.aio.threads import Post, in_thread
+from juham_core.aio.watchdog import LoopWatchdog
 from juham_core.connection import State
 from juham_core.errors import ConnectError, NotConnectedError
 from juham_core.handlers import Handler
@@ -23,6 +24,7 @@ from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.statistics import Statistics
 from juham_core.subscribing import subscriptions_of
+from juham_core.watchdog import watchdog
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -113,6 +115,7 @@ class AsyncMqtt:
         if client.capabilities.callers_loop:
             client._run_in(loop)
         client._connection.watch = self._on_state
+        client._watchdog = LoopWatchdog()
         self._closing = None
         self._up = True
 
@@ -140,6 +143,7 @@ class AsyncMqtt:
         self._answers.fail_all(error)
         self._requests.fail_all(error)
         self.client._connection.watch = None
+        self.client._watchdog = watchdog
         if self.client.capabilities.callers_loop:
             self.client._run_in(None)
         self.client._delivery.dispatch_by(self.client._delivery.make_dispatcher())

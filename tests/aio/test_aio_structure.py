@@ -339,3 +339,16 @@ def test_a_backend_that_lives_in_the_callers_loop_has_no_thread(aio, topic):
             await until(lambda: set(threading.enumerate()) == before)
 
     run(main())
+
+
+@pytest.mark.needs("tcp")
+def test_an_answer_that_is_owed_for_too_long_ends_the_connection(backend, peer):
+    async def main():
+        async with talking(backend, peer, ack_timeout=0.2, reconnect_min=0.01) as (mqtt, first):
+            publishing = asyncio.create_task(mqtt.publish("a", "x", 1))
+            again = await asyncio.to_thread(peer.take_up)
+            await asyncio.to_thread(again.accept)
+            assert await asyncio.to_thread(again.take) == "x"
+            await soon(publishing)
+
+    run(main())
