@@ -1,7 +1,7 @@
 """MQTT in a web application: one client for as long as the application lives.
 
-FastAPI and Starlette call such a function themselves: ``FastAPI(lifespan=lifespan)``. The broker is that of the
-environment variable JUHAM_URL, else the one on this machine. Run it: ``python examples/lifespan.py``.
+FastAPI and Starlette call such a function themselves: ``FastAPI(lifespan=lifespan)``. The broker is that of
+the environment variable JUHAM_URL, else the one on this machine. Run it: ``python examples/lifespan.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A light for Home Assistant: it announces itself, obeys commands, tells its state, and is missed when it goes.
+"""A light for Home Assistant: it announces itself, obeys, tells its state, and is missed when it goes.
 
 Run it: ``JUHAM_URL=mqtt://homeassistant.local python examples/light.py``.
 """
