@@ -54,7 +54,10 @@ class AsyncMqtt:
     def __init__(self, client: JMqtt) -> None:
         """Wrap a client that is not connected."""
         self.client: Final = client
-        """The client underneath: the way out to all that has no asyncio face. Its methods do not wait."""
+        """The client underneath: the way out to all that has no asyncio face.
+
+        What waits there (``wait`` of a receipt, ``disconnect_from_server``) would block the loop.
+        """
         self.response_topic: str | None = None
         """Where answers to :meth:`request` come; made up when it is first needed, unless set before."""
         self._quick = 0

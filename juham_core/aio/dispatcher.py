@@ -219,7 +219,9 @@ class LoopDispatcher(Dispatcher):
         if unfinished is False:
             return False
         if unfinished is not None:
-            self._coroutines = self._loop.create_task(self._call_all(unfinished))
+            task = self._loop.create_task(self._call_all(unfinished))
+            if not task.done():  # as it may be where tasks are begun eagerly
+                self._coroutines = task
         return True
 
     def _call_next(self) -> Awaitable[Any] | bool | None:
@@ -243,6 +245,7 @@ class LoopDispatcher(Dispatcher):
     async def _call_all(self, unfinished: Awaitable[Any] | bool | None) -> None:
         """Await a coroutine, and make the calls that have come meanwhile."""
         made = 0
+        self._coroutines = asyncio.current_task()
         try:
             while not isinstance(unfinished, bool):
                 if unfinished is not None:
