@@ -268,7 +268,8 @@ class AsyncMqtt:
 
         Entering subscribes, as :meth:`subscribe` does and with the same errors; leaving unsubscribes, unless
         another stream, a callback of the same filter or :meth:`subscribe` wants the filter. Streams that
-        overlap have every message each; one that goes to a stream does not go to ``on_message``.
+        overlap have every message each; one that goes to a stream does not go to ``on_message``. A filter
+        that a wider subscription covers is read through that one, for the broker might send copies.
 
         ``max_queued`` messages may wait to be read. What happens to one more is up to ``overflow``:
 

@@ -42,6 +42,9 @@ class Stream:
         self._streams = streams
         self._queue: deque[AsyncMessage] = deque()
         self._readers: deque[asyncio.Future[None]] = deque()
+        self._as_published = any(each.retain_as_published for each in subscriptions)
+        self._retained: set[str] = set()
+        self._connection = 0
         self._lost = 0  # of those dropped, what the reader is yet to be told
         self._ended = False
         self._error: JuhamError | None = None
@@ -83,7 +86,7 @@ class Stream:
 
     def put(self, message: AsyncMessage) -> None:
         """Take a message in, or not, as ``overflow`` has it."""
-        if self._ended:
+        if self._ended or (message.retain and self._has_had(message)):
             return
         if self._lost or len(self._queue) >= self.max_queued:
             self.dropped += 1
@@ -96,6 +99,18 @@ class Stream:
         self._queue.append(message)
         if self._readers:
             self._wake()
+
+    def _has_had(self, message: AsyncMessage) -> bool:
+        """True for a retained message that comes again because somebody else has subscribed."""
+        if self._as_published:
+            return False  # there, a new message has the flag too
+        if message._connection != self._connection:
+            self._connection = message._connection
+            self._retained.clear()
+        if message.topic in self._retained:
+            return True
+        self._retained.add(message.topic)
+        return False
 
     def keeps_waiting(self) -> bool:
         """True if the others have to wait until somebody reads."""

@@ -24,6 +24,9 @@ class Subscribing:
         self._answers = answers
         self._wanted = set(client.subscriptions)
         """What the application has subscribed to itself: no stream ends that."""
+        self._asked: dict[str, Subscription] = {}
+        self._folded: dict[str, Subscription] = {}
+        """What streams read through a wider subscription: many brokers would send it once for each."""
 
     async def subscribe(self, subscriptions: list[Subscription], timeout: float | None) -> dict[str, int]:
         """Subscribe for the application."""
@@ -43,7 +46,11 @@ class Subscribing:
         self._wanted.difference_update(names)
         unread = [name for name in names if not self._streams.uses(name)]
         if unread:
+            self._unfold(unread)
+            self._forget(unread)
             await self._answers.wait(self._client.unsubscribe(unread), timeout)
+        else:
+            self._fold()
 
     @asynccontextmanager
     async def reading(self, stream: Stream, timeout: float | None) -> AsyncIterator[Stream]:
@@ -52,6 +59,7 @@ class Subscribing:
         self._streams.add(stream)  # before the broker sends the first one
         try:
             await self._ask(stream.subscriptions, timeout)
+            self._fold()
             yield stream
         except BaseException:
             self._streams.remove(stream)
@@ -62,6 +70,9 @@ class Subscribing:
 
     async def _ask(self, subscriptions: list[Subscription], timeout: float | None) -> dict[str, int]:
         receipt = self._client.subscribe(subscriptions)
+        for subscription in subscriptions:
+            self._asked[subscription.topic_filter] = subscription
+            self._folded.pop(subscription.topic_filter, None)
         await self._answers.wait(receipt, timeout)
         return receipt.granted
 
@@ -76,9 +87,71 @@ class Subscribing:
     def _give_up(self, names: set[str]) -> Any:
         """Tell the broker of filters that nobody wants any more; the receipt, or None if there are none."""
         known = self._client.subscriptions
-        unwanted = [name for name in names if name in known and not self._is_wanted(name)]
-        return self._client.unsubscribe(unwanted) if unwanted else None
+        gone = [name for name in names if not self._is_wanted(name)]
+        unwanted = [name for name in gone if name in known]
+        self._unfold(unwanted)
+        self._forget(gone)
+        if not unwanted:
+            return None
+        return self._client.unsubscribe(unwanted)
+
+    def _fold(self) -> None:
+        """Unsubscribe from what only streams want and a wider subscription brings as well.
+
+        Not before it was granted: what is retained has come, or is about to.
+        """
+        granted = self._granted()
+        for name in list(granted):
+            if not self._is_wanted_otherwise(name) and self._is_covered(name, granted):
+                del granted[name]
+                self._folded[name] = self._asked[name]
+                self._client.unsubscribe(name)
+
+    def _unfold(self, going: list[str]) -> None:
+        """Before filters are unsubscribed from: subscribe to what came through them only."""
+        if not self._folded:
+            return
+        granted = {name: qos for name, qos in self._granted().items() if name not in going}
+        bare = [
+            name for name in self._folded if self._is_wanted(name) and not self._is_covered(name, granted)
+        ]
+        if bare:
+            self._client.subscribe([self._folded.pop(name) for name in bare])
+
+    def _forget(self, names: list[str]) -> None:
+        for name in names:
+            self._asked.pop(name, None)
+            self._folded.pop(name, None)
+
+    def _granted(self) -> dict[str, int]:
+        """What may cover, or be covered: plain subscriptions, and the QoS of each."""
+        known = self._client.subscriptions
+        return {
+            name: qos
+            for name, subscription in self._asked.items()
+            if (qos := known.get(name)) is not None and subscription == Subscription(name, subscription.qos)
+        }
+
+    def _is_covered(self, name: str, granted: dict[str, int]) -> bool:
+        qos = self._asked[name].qos
+        return any(other != name and has >= qos and covers(other, name) for other, has in granted.items())
 
     def _is_wanted(self, name: str) -> bool:
-        handled = self._client._delivery._routes.get(split_share(name)[1])
-        return name in self._wanted or self._streams.uses(name) or bool(handled)
+        return self._streams.uses(name) or self._is_wanted_otherwise(name)
+
+    def _is_wanted_otherwise(self, name: str) -> bool:
+        return name in self._wanted or bool(self._client._delivery._routes.get(split_share(name)[1]))
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """True if what matches the narrow filter matches the wide one; False wherever a ``$`` is concerned."""
+    if narrow.startswith("$") or wide.startswith("$"):
+        return False
+    inner = narrow.split("/")
+    outer = wide.split("/")
+    for position, level in enumerate(outer):
+        if level == "#":
+            return True
+        if position >= len(inner) or inner[position] == "#" or level not in ("+", inner[position]):
+            return False
+    return len(outer) == len(inner)

@@ -8,6 +8,7 @@ import pytest
 from running import refuse_to_subscribe, run, soon, take, talking, until
 
 import juham_core as juham
+from juham_core.aio.subscribing import covers
 
 SHORT = 0.05
 
@@ -81,24 +82,97 @@ def test_streams_of_one_filter_share_the_subscription(aio, observer, topic):
     run(main())
 
 
-def test_streams_that_overlap_have_each_message_once(backend, embedded, topic):
-    # Mosquitto sends a message once for each subscription that matches, which is its right (section 3.3.4).
-    url = "memory://overlap" if backend == "memory" else embedded.url
-
+def test_streams_that_overlap_have_each_message_once(aio, topic):
     async def main():
         async with (
-            juham.aio.connect(url, backend=backend) as mqtt,
-            mqtt.messages(f"{topic}/#", qos=1) as wide,
+            aio() as mqtt,
             mqtt.messages(f"{topic}/+", qos=1) as narrow,
+            mqtt.messages(f"{topic}/#", qos=1) as wide,
             mqtt.messages([(f"{topic}/a", 1), (f"{topic}/b", 1)]) as both,
         ):
+            assert set(mqtt.client.subscriptions) == {f"{topic}/#"}
+            await mqtt.unsubscribe("unknown")  # what was to be unsubscribed from, is
             for name in "ab":
                 await mqtt.publish(f"{topic}/{name}", name, 1)
             for stream in (wide, narrow, both):
                 assert await take(stream, 2) == ["a", "b"]
-                assert stream.waiting == 0
+            await mqtt.publish(f"{topic}/end", "end", 1)
+            assert await take(wide, 1) == ["end"]
+            assert (wide.waiting, narrow.waiting, both.waiting) == (0, 1, 0)
 
     run(main())
+
+
+def test_a_stream_goes_on_when_a_wider_one_is_left(aio, topic):
+    async def main():
+        async with aio() as mqtt, mqtt.messages(f"{topic}/a", qos=1) as narrow:
+            async with mqtt.messages(f"{topic}/#", qos=1):
+                assert set(mqtt.client.subscriptions) == {f"{topic}/#"}
+            assert set(mqtt.client.subscriptions) == {f"{topic}/a"}
+            await mqtt.publish(f"{topic}/a", "x", 1)
+            assert await take(narrow, 1) == ["x"]
+            await mqtt.subscribe(f"{topic}/+", 1)
+            async with mqtt.messages(f"{topic}/b", qos=1):
+                assert set(mqtt.client.subscriptions) == {f"{topic}/+"}
+            assert set(mqtt.client.subscriptions) == {f"{topic}/+"}
+            await mqtt.unsubscribe(f"{topic}/+")
+            assert set(mqtt.client.subscriptions) == {f"{topic}/a"}
+            await mqtt.publish(f"{topic}/a", "y", 1)
+            assert await take(narrow, 1) == ["y"]
+        assert mqtt.client.subscriptions == {}
+
+    run(main())
+
+
+def test_a_wider_stream_of_a_lower_qos_takes_nothing_over(aio, topic):
+    async def main():
+        async with (
+            aio() as mqtt,
+            mqtt.messages(f"{topic}/#", qos=0),
+            mqtt.messages(f"{topic}/a", qos=1) as narrow,
+        ):
+            assert mqtt.client.subscriptions == {f"{topic}/#": 0, f"{topic}/a": 1}
+            await mqtt.publish(f"{topic}/a", "x", 1)
+            assert await take(narrow, 1) == ["x"]
+
+    run(main())
+
+
+def test_every_stream_gets_what_is_retained_and_gets_it_once(aio, topic):
+    async def main():
+        async with aio() as mqtt:
+            await mqtt.publish(f"{topic}/a", "kept", 1, retain=True)
+            async with mqtt.messages(f"{topic}/#", qos=1) as first_one:
+                assert await take(first_one, 1) == ["kept"]
+                for name in ("a", "+", "#"):
+                    async with mqtt.messages(f"{topic}/{name}", qos=1) as stream:
+                        assert await take(stream, 1) == ["kept"]
+                await mqtt.publish(f"{topic}/end", "end", 1)
+                assert await take(first_one, 1) == ["end"]
+            await mqtt.publish(f"{topic}/a", "", 1, retain=True)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "expected"),
+    [
+        ("#", "a/b", True),
+        ("a/#", "a", True),
+        ("a/#", "a/+/c", True),
+        ("a/+", "a/b", True),
+        ("+/#", "a/#", True),
+        ("#", "+/#", True),
+        ("a/+", "a/#", False),
+        ("a/b", "a/+", False),
+        ("a/+/c", "a/b", False),
+        ("a", "a/b", False),
+        ("#", "$SYS/x", False),
+        ("$share/g/#", "a", False),
+    ],
+)
+def test_what_covers_what(wide, narrow, expected):
+    assert covers(wide, narrow) is expected
 
 
 def test_what_else_uses_a_filter_keeps_it(aio, topic):
