@@ -25,6 +25,7 @@ class Capabilities:
     qos_2: bool = _capability("QoS 2")
     tcp: bool = _capability("TCP")
     tls: bool = _capability("TLS")
+    ssl_context: bool = _capability("TLS by an ssl.SSLContext")
     websockets: bool = _capability("websockets")
     unix_sockets: bool = _capability("unix sockets")
     in_process: bool = _capability("in-process broker")

@@ -24,7 +24,7 @@ class Dispatcher:
         self._name = name
         self._report = report
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition(threading.RLock())  # guards the next three
         self._thread: threading.Thread | None = None
         self._runner: int | None = None
         self._stopping = False
@@ -39,8 +39,7 @@ class Dispatcher:
     @property
     def running(self) -> bool:
         """True while a thread makes the calls."""
-        thread = self._thread
-        return self._runner is not None or (thread is not None and thread.is_alive())
+        return self._runner is not None
 
     @property
     def current(self) -> bool:
@@ -85,52 +84,50 @@ class Dispatcher:
         return True
 
     def start(self) -> bool:
-        """Run in a thread of its own; False if one runs already."""
-        with self._lock:
-            if self.current:
-                self._stopping = False  # stopped and started again inside one handler
-                return False
-            if self.running:
-                return False
+        """Run in a thread of its own; False if one runs already, which then goes on if it was to stop."""
+        with self._changed:
             self._stopping = False
+            if self._runner is not None:
+                return False
             self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
             self._thread.start()
+            self._runner = self._thread.ident
             return True
 
     def run(self) -> None:
-        """Make the calls on the calling thread until :meth:`stop`; at once if a thread does so already.
+        """Make the calls on the calling thread until :meth:`stop`.
 
-        SystemExit and KeyboardInterrupt leave it, as they would leave any loop of a main program.
+        Where another thread makes them, wait for its end; inside a call, return at once. SystemExit and
+        KeyboardInterrupt leave it, as they would leave any loop of a main program.
         """
-        with self._lock:
-            thread = self._thread
-            if thread is None or not thread.is_alive():
-                thread = None
-                self._stopping = False
-                self._runner = threading.get_ident()
-        if thread is not None:
-            thread.join()
-            return
-        try:
-            self._work(Exception)
-        finally:
-            self._runner = None
+        with self._changed:
+            if self.current:
+                return
+            self._stopping = False
+            if self._runner is not None:
+                self._changed.wait_for(lambda: self._runner is None)
+                return
+            self._runner = threading.get_ident()
+        self._work(Exception)
 
     def stop(self, timeout: float | None = None) -> bool:
         """Make no further call. Blocks until the present one has returned, unless called from inside it.
 
         False if that took longer than ``timeout`` seconds.
         """
-        with self._lock:
-            self._stopping = True
-            thread = self._thread
-            self._tasks.put(None)  # a wake-up; whoever meets one later ignores it
         with self._room:
             self._room.notify_all()
-        if thread is None or self.current:
-            return True
-        thread.join(timeout)
-        return not thread.is_alive()
+        with self._changed:
+            self._stopping = True
+            self._tasks.put(None)  # a wake-up; whoever meets one later ignores it
+            if self.current:
+                return True
+            if not self._changed.wait_for(lambda: self._runner is None or not self._stopping, timeout):
+                return False
+            thread = self._thread if self._runner is None else None
+        if thread is not None:
+            thread.join()
+        return True
 
     def drain(self, timeout: float) -> bool:
         """Block until no call waits or runs, for at most ``timeout`` seconds; tell which.
@@ -152,23 +149,37 @@ class Dispatcher:
         return forgotten
 
     def _main(self) -> None:
-        self._runner = threading.get_ident()
-        try:
-            self._work(BaseException)
-        finally:
-            self._runner = None
+        with self._changed:  # whoever has started this thread enters it as the runner first
+            pass
+        self._work(BaseException)
 
     def _work(self, contained: type[BaseException]) -> None:
         get = self._tasks.get
-        while not self._stopping:
-            task = get()
-            if task is None:
-                continue
-            function, args = task
-            try:
-                function(*args)
-            except contained as exc:
-                self._report(exc)
-            if self._short_of_room:
-                with self._room:
-                    self._room.notify_all()
+        try:
+            while not (self._stopping and self._leave()):
+                task = get()
+                if task is None:
+                    continue
+                function, args = task
+                try:
+                    function(*args)
+                except contained as exc:
+                    self._report(exc)
+                if self._short_of_room:
+                    with self._room:
+                        self._room.notify_all()
+        except BaseException:
+            self._end()
+            raise
+
+    def _leave(self) -> bool:
+        """Cease to be the runner, unless it was started again meanwhile."""
+        with self._changed:
+            if self._stopping:
+                self._end()
+            return self._stopping
+
+    def _end(self) -> None:
+        with self._changed:
+            self._runner = None
+            self._changed.notify_all()

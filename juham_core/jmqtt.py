@@ -464,7 +464,7 @@ class JMqtt(Vocabulary, Backend, Object):
         if check_qos(message.qos) == 2:
             self.capabilities.require("qos_2", self.get_class_id())
         if message.properties:
-            if self._options.protocol < MQTT_5:
+            if self._spoken_protocol < MQTT_5:
                 raise NotSupportedError("properties need MQTT 5: connect with the option protocol=5")
             message.properties.check_allowed("publish")
         return message
@@ -477,6 +477,7 @@ class JMqtt(Vocabulary, Backend, Object):
             "unix_sockets": options.transport == "unix",
             "in_process": options.transport == "memory",
             "tls": options.tls,
+            "ssl_context": options.ssl_context is not None,
             "mqtt_311": options.protocol == MQTT_311,
             "mqtt_5": options.protocol == MQTT_5,
             "bind_address": bool(options.bind_address),
@@ -494,7 +495,7 @@ class JMqtt(Vocabulary, Backend, Object):
             if subscription.qos == 2:
                 self.capabilities.require("qos_2", self.get_class_id())
             plain = Subscription(subscription.topic_filter, subscription.qos)
-            if subscription != plain and self._options.protocol < MQTT_5:
+            if subscription != plain and self._spoken_protocol < MQTT_5:
                 raise NotSupportedError(
                     "no_local, retain_as_published and retain_handling need MQTT 5: connect with protocol=5"
                 )

@@ -42,15 +42,19 @@ class Ledger:
 
     def want(self, subscriptions: list[Subscription], receipt: SubscribeReceipt) -> bool:
         """Enter subscriptions; True if they are to be sent now, else the next connection will bring them."""
+        overtaken: list[UnsubscribeReceipt] = []
         with self._lock:
             for subscription in subscriptions:
-                self._farewells.pop(subscription.topic_filter, None)
+                overtaken += self._farewells.pop(subscription.topic_filter, [])
                 entry = self._entries.setdefault(subscription.topic_filter, Entry(subscription))
                 entry.subscription = subscription
                 entry.granted = None
-            if not self._live:
+            live = self._live
+            if not live:
                 self._orphans.append(receipt)
-            return self._live
+        for farewell in overtaken:
+            farewell._resolve()
+        return live
 
     def give_up(self, topic_filters: list[str], receipt: UnsubscribeReceipt) -> bool:
         """Strike filters out; True if the broker is to be told now, else it is if its session outlived us."""

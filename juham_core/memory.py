@@ -238,6 +238,7 @@ class Hub:
         self.lock = threading.RLock()
         self._links: list[MemoryLink] = []
         self._timer: threading.Timer | None = None
+        self._due: float | None = None
 
     def connect(self, link: MemoryLink, packet: Connect) -> None:
         """Take a new client in."""
@@ -249,8 +250,7 @@ class Hub:
         """Give the broker a packet, then every client what the broker has sent in consequence."""
         with self.lock:
             self.broker.received(link, packet)
-            if self.broker.deadline is not None:
-                self._set_timer()
+            self._mind_the_clock()
         self._pass_on()
 
     def leave(self, link: MemoryLink, deliberate: bool) -> None:
@@ -261,9 +261,7 @@ class Hub:
             self.broker.lost(link)
             if link in self._links:
                 self._links.remove(link)
-            if not self._links and self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            self._mind_the_clock()
         self._pass_on()
 
     def _pass_on(self) -> None:
@@ -271,8 +269,16 @@ class Hub:
             if link.inbox:
                 link.pass_on()
 
-    def _set_timer(self) -> None:
-        if self._timer is None and self._links:
+    def _mind_the_clock(self) -> None:
+        """See to it that the broker's clock is looked at when something falls due, while it has clients."""
+        due = self.broker.deadline if self._links else None
+        if due == self._due:
+            return
+        self._due = due
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due is not None:
             self._timer = threading.Timer(self.broker.tick() or 0.0, self._tick)
             self._timer.daemon = True
             self._timer.name = "juham-memory-clock"
@@ -280,10 +286,11 @@ class Hub:
 
     def _tick(self) -> None:
         with self.lock:
-            self._timer = None
+            if self._timer is not threading.current_thread():
+                return  # overtaken by another
             self.broker.tick()
-            if self.broker.deadline is not None:
-                self._set_timer()
+            self._due = self._timer = None
+            self._mind_the_clock()
         self._pass_on()
 
 

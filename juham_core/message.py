@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -20,6 +21,8 @@ from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+log = logging.getLogger("juham.message")
 
 RC_SUCCESS: Final = 0
 RC_NO_CONN: Final = 4
@@ -167,7 +170,10 @@ class Receipt:
         return self
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        """Call ``callback(receipt)`` when done, at once if it is: on whichever thread brings the answer."""
+        """Call ``callback(receipt)`` when done, at once if it is: on whichever thread brings the answer.
+
+        What it raises is logged.
+        """
         if self._callbacks is None:
             self._callbacks = []
         self._callbacks.append(callback)
@@ -209,7 +215,10 @@ class Receipt:
                 callback = callbacks.pop(0)
             except IndexError:  # another thread took the last one
                 return
-            callback(self)
+            try:
+                callback(self)
+            except Exception:  # the thread is the library's: it has other receipts to resolve
+                log.exception("a callback of %r failed", self)
 
     def __iter__(self) -> Iterator[int]:
         yield self.rc

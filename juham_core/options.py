@@ -88,6 +88,9 @@ class Options:
     """True: the application acknowledges each message of QoS 1 and 2 with ``ack``."""
 
     def __post_init__(self) -> None:
+        given: Any = self.properties
+        if not isinstance(given, Properties):  # a plain dict is as good to write
+            object.__setattr__(self, "properties", Properties(given))
         _check(self)
 
     @property

@@ -139,7 +139,7 @@ class Outgoing:
 
     def offer(self, receipt: PublishReceipt) -> None:
         """Accept a publish of QoS 1 or 2, or raise QueueFullError."""
-        if len(self._queue) >= self.max_queued:
+        if len(self._queue) >= self.max_queued and (self._queue or not self._has_room()):
             raise QueueFullError(
                 f"{len(self._queue):,} messages wait for the broker (max_queued={self.max_queued:,}): "
                 "this one was not accepted; publish slower, wait for receipts, or raise max_queued"
@@ -253,6 +253,10 @@ class Outgoing:
                         return
             finally:
                 self._handing_over.release()
+
+    def _has_room(self) -> bool:
+        """True if a publish may be handed to the library now: with max_queued=0 only then is it accepted."""
+        return self._up and len(self._in_flight) < self.window
 
     def _ready(self) -> bool:
         return self._up and bool(self._controls or (self._queue and len(self._in_flight) < self.window))

@@ -42,6 +42,7 @@ class Backend(ABC):
         """Make the parts that all backends share; no ``__init__``, for a backend may have a second base."""
         self.name = name
         self._options = Options()
+        self._attempted = self._options  # those of the last attempt, as hooks have changed them
         # Made up when first needed and kept: the next attempt must not look like another client.
         self._own_id: str | None = None
         self._userdata: Any = None
@@ -128,7 +129,7 @@ class Backend(ABC):
         ``resent``: the library sends by itself what was in flight, so JMqtt does not.
         """
         properties = properties if properties is not None else Properties()
-        old_code = connack_to_v3(reason_code) if self._options.protocol == MQTT_311 else reason_code
+        old_code = connack_to_v3(reason_code) if self._spoken_protocol == MQTT_311 else reason_code
         if reason_code >= UNSPECIFIED_ERROR:
             if self._connection.refused(reason_code):
                 self._delivery.connected(False, reason_code, old_code, properties)()
@@ -199,6 +200,12 @@ class Backend(ABC):
         """Report a message."""
         self._delivery.received(MqttMsg(topic, payload, qos, retain, dup, mid, properties))
 
+    @property
+    def _spoken_protocol(self) -> int:
+        """The version that the connection speaks, or will speak: the options may have been changed since."""
+        standing = self._connection.state in (State.OPENING, State.CONNECTED)
+        return (self._attempted if standing else self._options).protocol
+
     # --- between the parts --------------------------------------------------------------------------
 
     def _attempt(self) -> None:
@@ -207,6 +214,7 @@ class Backend(ABC):
             options = options.changed(client_id=self._own_id)
         if hooks.connecting:
             options = hooks.change_options(self, options)
+        self._attempted = options
         try:
             self._open(options)
         except ConnectError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from juham_core.errors import OptionError
 from juham_core.message import check_qos, encode_payload
@@ -63,11 +63,7 @@ def parse_url(url: str) -> tuple[str | None, dict[str, Any]]:
     Returns the backend's name, if the URL has one, and the options it spells. User, password and path are
     percent-decoded. Raises OptionError, which never repeats the URL, for it may hold a password.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except (ValueError, TypeError, AttributeError) as exc:
-        raise OptionError(f"not a URL: {_without_secret(exc)}") from None
+    parts, port = _split(url)
     scheme, _, backend = parts.scheme.partition("+")
     if scheme not in SCHEMES:
         raise OptionError(
@@ -96,6 +92,20 @@ def parse_url(url: str) -> tuple[str | None, dict[str, Any]]:
     # The checks of Options itself, while it is plain that the URL is to blame.
     Options(**options)
     return backend or None, options
+
+
+def _split(url: Any) -> tuple[SplitResult, int | None]:
+    if not isinstance(url, str):
+        raise OptionError(f"a URL is a str, not {type(url).__name__}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as exc:
+        raise OptionError(f"not a URL: {_without_secret(exc)}") from None
+    if parts.fragment or "@" in parts.query.partition("=")[0]:
+        # Most likely a password: whatever stands before would be taken for the host.
+        raise OptionError("a '#' or '?' in a user name or password is written %23 or %3F in a URL")
+    return parts, port
 
 
 def _parse_query(query: str) -> dict[str, Any]:

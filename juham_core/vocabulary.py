@@ -132,8 +132,11 @@ class Vocabulary:
         self.configure(max_inflight=inflight)
 
     def max_queued_messages_set(self, queue_size: int) -> Any:
-        """Bound the publishes of QoS 1 and 2 that wait for the broker; returns the client, as paho does."""
-        self.configure(max_queued=queue_size)
+        """Bound the publishes of QoS 1 and 2 that wait for the broker; returns the client, as paho does.
+
+        0 is paho's word for as many as there may be, here 2,147,483,648.
+        """
+        self.configure(max_queued=queue_size or 2**31)
         return self
 
     def manual_ack_set(self, on: bool) -> None:

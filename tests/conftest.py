@@ -20,7 +20,7 @@ from juham_core.broker import EmbeddedBroker
 from juham_core.url import parse_url
 
 EXPECTED = os.environ.get("JUHAM_TEST_BACKENDS", "")
-OURS = ["gmqtt", "memory", "paho", "paho2"]
+OURS = ["awscrt", "gmqtt", "memory", "paho", "paho2"]
 MARKERS = (
     "needs(*capabilities): only for backends that declare all of these",
     "lacks(*capabilities): only for backends that declare none of these",

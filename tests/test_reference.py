@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from juham_paho import JPaho, JPaho2
-from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, Client
 
 from juham_core.jmqtt import JMqtt
 from juham_core.object import Object
+
+pytest.importorskip("juham_paho", reason="the reference's two classes come with juham-paho")
+
+from juham_paho import JPaho, JPaho2
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, Client
 
 INVENTORY = json.loads(Path(__file__).with_name("juham_mqtt_api.json").read_text())["classes"]
 CLASSES = {"JPaho": JPaho, "JPaho2": JPaho2}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from juham_core.errors import QueueFullError
 from juham_core.wire.packets import Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel
 from juham_core.wire.properties import Properties
-from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, UNSPECIFIED_ERROR
+from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, SUCCESS, UNSPECIFIED_ERROR
 
 
 class Finished(NamedTuple):
@@ -58,6 +58,9 @@ class Exchanges:
         if current is None:
             return None
         del self._outgoing[packet_id]
+        if isinstance(packet, Pubcomp):
+            # Not found: the broker has finished before a reconnect, and forgotten (section 3.7.2.1).
+            return Finished(packet_id, SUCCESS, packet.properties)
         return Finished(packet_id, packet.reason_code, packet.properties)
 
     def is_new(self, packet: Publish) -> bool:

@@ -1,9 +1,11 @@
 """The contract: what a backend declares works, and what it does not declare raises."""
 
 import ssl
+from contextlib import nullcontext
 
 import pytest
 import trustme
+from leaks import kept
 from waiting import Inbox, OldShape, eventually
 from websocket import WebsocketProxy
 
@@ -214,6 +216,15 @@ def encrypted(authority):
         broker.stop()
 
 
+def refused(client):
+    """Connect to a broker whose certificate will not do."""
+    # A library with a TLS of its own may take longer to be done with a failed handshake than a test lasts.
+    with nullcontext() if client.capabilities.ssl_context else kept():
+        with pytest.raises(juham.ConnectError, match=r"(?i)certificate"):
+            client.connect_to_server()
+        assert not client.is_connected()
+
+
 @pytest.mark.needs("tcp", "tls")
 class TestTls:
     def test_a_certificate_that_is_trusted(self, backend, encrypted, ca_certs, topic):
@@ -233,16 +244,11 @@ class TestTls:
         client.disconnect_from_server()
 
     def test_an_authority_that_is_not_trusted(self, create, encrypted):
-        client = create(host="127.0.0.1", port=encrypted("127.0.0.1").port, tls=True)
-        with pytest.raises(juham.ConnectError, match=r"(?i)certificate"):
-            client.connect_to_server()
-        assert not client.is_connected()
+        refused(create(host="127.0.0.1", port=encrypted("127.0.0.1").port, tls=True))
 
     def test_a_certificate_for_another_host(self, create, encrypted, ca_certs):
         port = encrypted("other.example").port
-        client = create(host="127.0.0.1", port=port, tls=True, ca_certs=ca_certs)
-        with pytest.raises(juham.ConnectError, match=r"(?i)certificate"):
-            client.connect_to_server()
+        refused(create(host="127.0.0.1", port=port, tls=True, ca_certs=ca_certs))
 
     def test_insecure_accepts_any(self, create, encrypted):
         client = create(host="127.0.0.1", port=encrypted("other.example").port, tls=True, insecure=True)
@@ -250,6 +256,7 @@ class TestTls:
         client.wait_until_connected(5)
         client.disconnect_from_server()
 
+    @pytest.mark.needs("ssl_context")
     def test_a_context_of_the_application_s_own(self, create, encrypted, authority):
         context = ssl.create_default_context()
         authority.configure_trust(context)

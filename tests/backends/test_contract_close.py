@@ -179,6 +179,30 @@ def test_after_the_close_the_client_may_be_used_again(client, topic):
         assert inbox.texts(1) == [str(number)]
 
 
+def test_a_handler_that_outlives_the_close_does_not_stop_the_next_ones(connect, topic):
+    client = connect(close_timeout=0.1)
+    entered, go_on, inbox = threading.Event(), threading.Event(), Inbox()
+
+    def slow(client, userdata, message):
+        entered.set()
+        go_on.wait(5)
+
+    client.on_message = slow
+    client.subscribe(topic, qos=1).wait(5)
+    client.publish(topic, "slow", qos=1).wait(5)
+    assert entered.wait(5)
+    client.disconnect_from_server()
+    client.on_message = inbox
+    client.connect_to_server()
+    client.wait_until_connected(5)
+    client.loop_start()
+    go_on.set()
+    assert eventually(lambda: client.subscriptions == {topic: 1})
+    client.publish(topic, "next", qos=1).wait(5)
+    while inbox.next().payload != b"next":
+        pass  # what was not acknowledged comes again
+
+
 def test_a_loop_without_a_connection_ends_too(create):
     client = create()
     client.loop_start()
@@ -233,7 +257,7 @@ def test_a_crash_sends_the_will(backend, broker, observer, topic):
     observer.publish(topic, b"", retain=True)
 
 
-@pytest.mark.needs("tcp", "mqtt_5")
+@pytest.mark.needs("tcp", "mqtt_5", "qos_2")
 def test_the_will_as_it_was_set(create, peer):
     client = create(**peer.options, protocol=5)
     client.will_set("a/will", "gone", qos=2, retain=True, properties={"will_delay_interval": 7})

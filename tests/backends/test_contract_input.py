@@ -125,7 +125,6 @@ def test_unknown_options(create, backend, broker):
         {"max_inflight": 0},
         {"reconnect_min": 5, "reconnect_max": 1},
         {"connect_timeout": float("nan")},
-        {"password": "without a username"},
     ],
     ids=",".join,
 )
@@ -135,6 +134,12 @@ def test_option_values(create, options):
     with pytest.raises(juham.OptionError):
         client.configure(**options)
     assert client.options == before
+
+
+@pytest.mark.needs("mqtt_311")
+def test_mqtt_3_1_1_has_no_password_without_a_username(create):
+    with pytest.raises(juham.OptionError, match="username"):
+        create(protocol=4).configure(password="alone")
 
 
 @pytest.mark.needs("tcp")

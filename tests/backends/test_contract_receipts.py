@@ -168,7 +168,7 @@ def test_unsubscribe_is_done_on_unsuback(talking):
     assert packet.topic_filters == ["a"]
     with pytest.raises(juham.ReceiptTimeoutError):
         receipt.wait(0.1)
-    conversation.send(Unsuback(packet.packet_id))
+    conversation.send(Unsuback(packet.packet_id, [0]))
     receipt.wait(5)
 
 

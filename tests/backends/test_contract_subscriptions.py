@@ -148,7 +148,7 @@ def test_subscription_options_need_mqtt_5(connect, topic):
     assert client.subscriptions == {}
 
 
-@pytest.mark.needs("tcp")
+@pytest.mark.needs("tcp", "qos_2")
 def test_a_message_is_handled_once_though_the_broker_sends_it_twice_at_qos_2(talking):
     from juham_core.wire import Pubcomp, Pubrec, Pubrel
 

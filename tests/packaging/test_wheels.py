@@ -48,6 +48,7 @@ def run(command, home, **environment):
 
 def test_there_is_a_wheel_of_each_distribution(wheels):
     assert [wheel.name.split("-")[:2] for wheel in wheels] == [
+        ["juham_awscrt", "1.0.0"],
         ["juham_core", "1.0.0"],
         ["juham_gmqtt", "1.0.0"],
         ["juham_paho", "1.0.0"],
@@ -63,7 +64,7 @@ def test_the_core_that_is_installed_is_ours(installed, tmp_path):
 
 def test_every_package_is_typed_and_licensed(installed):
     site = next((installed.parent / "lib").glob("python*/site-packages"))
-    for package in ("juham_core", "juham_paho", "juham_gmqtt"):
+    for package in ("juham_core", "juham_paho", "juham_gmqtt", "juham_awscrt"):
         assert (site / package / "py.typed").is_file()
         assert list(site.glob(f"{package}-1.0.0.dist-info/**/LICENSE")), package
 
@@ -71,6 +72,7 @@ def test_every_package_is_typed_and_licensed(installed):
 def test_the_backends_are_found_by_name(installed, tmp_path):
     listed = json.loads(run([installed / "juham", "backends", "--json"], tmp_path))
     assert {backend["name"]: backend["distribution"] for backend in listed} == {
+        "awscrt": "juham-awscrt",
         "gmqtt": "juham-gmqtt",
         "memory": "juham-core",
         "paho": "juham-paho",
@@ -80,5 +82,5 @@ def test_the_backends_are_found_by_name(installed, tmp_path):
 
 def test_the_demo_loses_nothing_on_any_backend(installed, tmp_path):
     table = run([installed / "juham", "demo"], tmp_path)
-    for backend in ("gmqtt", "memory", "paho", "paho2"):
+    for backend in ("awscrt", "gmqtt", "memory", "paho", "paho2"):
         assert backend in table

@@ -36,6 +36,7 @@ class JGmqtt(JMqtt):
         qos_2=True,
         tcp=True,
         tls=True,
+        ssl_context=True,
         bind_address=True,
         persistent_session=True,
         shared_subscriptions=True,

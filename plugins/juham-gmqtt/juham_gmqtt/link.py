@@ -249,7 +249,7 @@ class Link:
         transport = self._transport
         batch = self._outbox.take()
         transport.set_write_buffer_limits(high=0)  # uncongested shall mean: all is written
-        with contextlib.suppress(asyncio.TimeoutError, OSError):  # OSError: the other side was faster
+        with contextlib.suppress(asyncio.TimeoutError, OSError):  # OSError: the broker was faster
             if batch:
                 self.write(batch)
             self._connection.send_disconnect()

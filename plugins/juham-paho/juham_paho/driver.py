@@ -2,92 +2,35 @@
 
 JPaho drives a client of its own, JPaho2 drives itself: so the driver takes the client, and beside it paho's
 own methods (``paho``: the client again, or ``super()``). While a connection is open, some of the client's
-private methods are replaced on the instance, and put back when it is closed. All reports come from paho's
-network thread.
+private methods are replaced on the instance; closing puts them back.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import socket
 import threading
-from collections.abc import Callable
-from typing import Any, Final
 
-from paho.mqtt.client import (
-    Client,
-    MQTTMessage,
-    MQTTv5,
-    mqtt_ms_publish,
-    mqtt_ms_queued,
-    mqtt_ms_resend_pubrel,
-)
+from paho.mqtt.client import MQTTv5
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties as PahoProperties
-from paho.mqtt.reasoncodes import ReasonCode
 
 from juham_core.errors import ConnectError, NotConnectedError
-from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg
 from juham_core.options import Options
 from juham_core.wire.packets import Subscription
-from juham_core.wire.reasons import KEEP_ALIVE_TIMEOUT, UNSPECIFIED_ERROR, connack_to_v5
-from juham_paho import settings, sockets
-from juham_paho.properties import subscribe_options, to_core, to_paho
-
-log = logging.getLogger("juham.paho")
-
-REPLACED: Final = (
-    "_create_socket",
-    "_sock_close",
-    "_thread_main",
-    "_handle_connack",
-    "_handle_pubrec",
-    "_handle_on_message",
-    "_do_on_publish",
-)
-NEEDED: Final = (*REPLACED, "_create_socket_connection", "_reset_sockets", "_out_messages", "_in_messages")
+from juham_paho import sockets
+from juham_paho.network import Network
+from juham_paho.properties import subscribe_options, to_paho
 
 
-class Driver:
+class Driver(Network):
     """Opens, closes and uses one paho client for one backend."""
-
-    def __init__(self, backend: JMqtt, client: Client, paho: Any) -> None:
-        settings.require(client, NEEDED)
-        self._backend = backend
-        self._client = client
-        self._paho = paho
-        self._options = Options()
-        self._thread: threading.Thread | None = None
-        self._socket: socket.socket | None = None
-        self._closing = False
-        self._lingers = False
-        self._verdict: tuple[bool, int, Any] | None = None
-        self._ending: tuple[bool, int, Any] | None = None
-        self._originals: dict[str, Callable[..., Any]] = {}
-        # What paho calls for its events; on_publish and on_message are served by replaced methods.
-        self.callbacks: Final[dict[str, Callable[..., None] | None]] = {
-            "on_connect": self._on_connect,
-            "on_disconnect": self._on_disconnect,
-            "on_subscribe": self._on_subscribe,
-            "on_unsubscribe": self._on_unsubscribe,
-            "on_publish": None,
-            "on_message": None,
-        }
-
-    # --- the primitives -----------------------------------------------------------------------------
 
     def open(self, options: Options) -> None:
         """See :meth:`juham_core.primitives.Backend._open`; the client is set up already."""
         self._options = options
         self._closing = self._lingers = False
         self._verdict = self._ending = None
-        for name in REPLACED:
-            if name not in self._originals:
-                self._originals[name] = getattr(self._client, name)
-                setattr(self._client, name, getattr(self, name))
+        self._replace()
         try:
             rc = self._paho.reconnect()
         except ValueError as exc:
@@ -95,13 +38,20 @@ class Driver:
         if rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise ConnectError(f"cannot connect to {options.describe()}: the connection ended before CONNECT")
         self._paho.loop_start()
-        self._thread = self._client._thread
+        thread = self._client._thread
+        if thread is not None:  # it may have reported its end, and been closed, already
+            self._thread = thread
 
     def close(self, deliberate: bool) -> None:
         """See :meth:`juham_core.primitives.Backend._close`."""
         self._closing = True
         thread = self._thread
-        if thread is not None:
+        if thread is threading.current_thread():
+            # A receipt's callback or a hook: the thread ends once they have returned.
+            if deliberate:
+                self._paho.disconnect()
+                self._paho.loop_write()
+        elif thread is not None:
             if deliberate:
                 self._lingers = True
                 self._paho.disconnect()
@@ -114,9 +64,7 @@ class Driver:
         self._client._thread = self._thread = None
         if self._backend._connection.closing:
             self._forget()
-        for name in self._originals:
-            delattr(self._client, name)
-        self._originals.clear()
+        self._put_back()
 
     def publish(self, message: MqttMsg) -> int:
         """See :meth:`juham_core.primitives.Backend._publish`."""
@@ -165,136 +113,3 @@ class Driver:
             self._client._out_messages.clear()
             self._client._inflight_messages = 0
         self._client._in_messages.clear()
-
-    # --- in the place of paho's own methods -----------------------------------------------------------
-
-    def _create_socket(self) -> Any:
-        transport, self._socket = sockets.open_transport(
-            self._client, self._options, self._client._ssl_context
-        )
-        return transport
-
-    def _sock_close(self) -> None:
-        sock, self._socket = self._socket, None
-        if self._lingers and sock is not None:
-            sockets.linger(sock)
-        self._originals["_sock_close"]()
-
-    def _thread_main(self) -> None:
-        error: Exception | None = None
-        try:
-            self._paho.loop_forever()
-        except Exception as exc:  # noqa: BLE001 - what it was becomes the reason that the connection ended
-            error = exc
-        finally:
-            with contextlib.suppress(Exception):  # a callback of the application for sockets
-                self._client._sock_close()
-            if not self._closing:
-                self._report_end(error)
-
-    def _report_end(self, error: Exception | None) -> None:
-        from_server, code, properties = self._ending or (False, UNSPECIFIED_ERROR, None)
-        if error is None and code == KEEP_ALIVE_TIMEOUT and not from_server:
-            error = TimeoutError("the broker did not answer within the keepalive")
-        self._backend._lost(error, code, to_core(properties), from_server=from_server)
-
-    def _handle_connack(self) -> MQTTErrorCode:
-        packet = bytes(self._client._in_packet["packet"][:2])
-        five = self._client._protocol == MQTTv5
-        rc: MQTTErrorCode = self._originals["_handle_connack"]()
-        verdict = self._verdict
-        if len(packet) == 2 and not five:
-            # Some refusals paho keeps to itself.
-            code = connack_to_v5(packet[1])
-            verdict = (code == 0 and bool(packet[0] & 1), code, None)
-        if verdict is not None:
-            # Not before paho has sent again what was in flight: newer messages go after it.
-            present, code, properties = verdict
-            self._report(self._backend._connack, present, code, to_core(properties), resent=True)
-        return rc
-
-    def _handle_pubrec(self) -> MQTTErrorCode:
-        packet = bytes(self._client._in_packet["packet"])
-        if self._client._protocol == MQTTv5 and len(packet) >= 3 and packet[2] >= UNSPECIFIED_ERROR:
-            # A refusal ends the exchange (MQTT 5 section 4.3.3); paho would go on with PUBREL.
-            mid = int.from_bytes(packet[:2], "big")
-            properties = PahoProperties(PacketTypes.PUBREC)  # type: ignore[no-untyped-call]  # paho leaves it so
-            if len(packet) > 3:
-                properties.unpack(packet[3:])  # type: ignore[no-untyped-call]  # as above
-            with self._client._out_message_mutex:
-                if mid in self._client._out_messages:
-                    reason = ReasonCode(PacketTypes.PUBREC, identifier=packet[2])
-                    return self._do_on_publish(mid, reason, properties)
-            return MQTTErrorCode.MQTT_ERR_SUCCESS
-        rc: MQTTErrorCode = self._originals["_handle_pubrec"]()
-        return rc
-
-    def _do_on_publish(self, mid: int, reason_code: ReasonCode, properties: PahoProperties) -> MQTTErrorCode:
-        rc: MQTTErrorCode = self._originals["_do_on_publish"](mid, reason_code, properties)
-        self._report(self._backend._acknowledged, mid, reason_code.value, to_core(properties))
-        return rc
-
-    def _handle_on_message(self, message: MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            self._backend.statistics.dropped["topic is not UTF-8"] += 1
-            log.warning("%s: dropped a message whose topic is not UTF-8", self._backend.name)
-            return
-        self._report(
-            self._backend._received,
-            topic,
-            bytes(message.payload),
-            message.qos,
-            bool(message.retain),
-            bool(message.dup),
-            message.mid,
-            to_core(message.properties),
-        )
-
-    # --- paho's callbacks, in the shape of version 2 --------------------------------------------------
-
-    def _on_connect(
-        self, _client: Client, _userdata: Any, flags: Any, code: ReasonCode, properties: Any
-    ) -> None:
-        self._verdict = (flags.session_present, code.value, properties)
-        if code.value:
-            return
-        core = to_core(properties)
-        if core and core.server_keep_alive is not None:
-            self._client._keepalive = core.server_keep_alive
-        with self._client._out_message_mutex:
-            waiting = list(self._client._out_messages.values())
-            if not flags.session_present:
-                # The broker has forgotten what it had of QoS 2: the exchange begins anew.
-                self._client._in_messages.clear()
-                for message in waiting:
-                    if message.state == mqtt_ms_resend_pubrel:
-                        message.state = mqtt_ms_publish
-            limit = core.receive_maximum if core else None
-            if limit is not None and limit < len(waiting):
-                self._client._max_inflight_messages = limit
-                for message in waiting[limit:]:
-                    message.state = mqtt_ms_queued
-
-    def _on_disconnect(
-        self, _client: Client, _userdata: Any, flags: Any, code: ReasonCode, properties: Any
-    ) -> None:
-        if self._ending is None:
-            self._ending = (flags.is_disconnect_packet_from_server, code.value, properties)
-
-    def _on_subscribe(
-        self, _client: Client, _userdata: Any, mid: int, codes: list[ReasonCode], properties: Any
-    ) -> None:
-        self._report(self._backend._suback, mid, [code.value for code in codes], to_core(properties))
-
-    def _on_unsubscribe(
-        self, _client: Client, _userdata: Any, mid: int, codes: list[ReasonCode], properties: Any
-    ) -> None:
-        self._report(self._backend._unsuback, mid, [code.value for code in codes], to_core(properties))
-
-    def _report(self, report: Callable[..., None], *args: Any, **named: Any) -> None:
-        try:
-            report(*args, **named)
-        except Exception:  # paho's thread must live on
-            log.exception("%s: could not take a report from paho", self._backend.name)

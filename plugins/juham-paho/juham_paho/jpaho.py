@@ -23,6 +23,7 @@ CAPABILITIES = Capabilities(
     qos_2=True,
     tcp=True,
     tls=True,
+    ssl_context=True,
     websockets=True,
     unix_sockets=True,
     bind_address=True,

@@ -11,7 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from juham_core.connection import State
 from juham_core.defaults import HOST, KEEPALIVE, PORT
-from juham_core.errors import ConnectError, NotSupportedError
+from juham_core.errors import ConnectError, NotSupportedError, OptionError
 from juham_core.handlers import Handler
 from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg, closed_error
@@ -72,6 +72,8 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
         self._driver = Driver(self, self, super())
         self._set_up(name)
         self._userdata = userdata
+        with contextlib.suppress(OptionError):  # what only paho can do: reported if a JMqtt is to do it
+            self._adopt()
 
     def _set_up(self, name: str) -> None:
         JMqtt._set_up(self, name)
@@ -94,7 +96,6 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
     def _become_paho(self) -> None:
         if self._use is not Use.UNDECIDED:
             return
-        self._adopt()
         self._use = Use.PAHO
         self._handover = Handover(self, super())
 
@@ -116,6 +117,7 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
                 "the client is connected through paho's own methods: disconnect() and loop_stop() come first"
             )
         self._adopt()
+        self._reset_sockets()  # paho keeps those that woke its thread
         self._use = Use.JUHAM
         self._callback_api_version = CallbackAPIVersion.VERSION2  # the driver's; see callback_api_version
 
@@ -125,10 +127,10 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
             return  # paho has the options of the present attempt, which a hook may have changed
         now = settings.read(self)
         changes = {name: value for name, value in now.items() if value != self._seen[name]}
-        self._seen = now
         if changes:
             self._options = self._options.changed(**changes)
             self._apply_bounds()
+        self._seen = now
 
     @property
     def options(self) -> Options:
@@ -139,7 +141,7 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
     @options.setter
     def options(self, options: Options) -> None:
         self._require(options)
-        if self._use is Use.UNDECIDED:
+        if self._use is not Use.JUHAM and self._connection_closed():
             settings.write_changes(self, self._options, options)
             self._seen = settings.read(self)
         self._options = options
@@ -153,7 +155,7 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
     @property
     def client_id(self) -> str:
         """The client identifier."""
-        return self._client_id.decode() if self._use is Use.PAHO else super().client_id
+        return super().client_id if self._use is Use.JUHAM else self._client_id.decode()
 
     # --- connecting ---------------------------------------------------------------------------------
 
@@ -294,6 +296,9 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
         """The version of MQTT; paho-mqtt 2.0.0 could not say."""
         return self._protocol
 
+    max_inflight_messages = twofold.bounding("max_inflight_messages", "max_inflight", settings.MOST_INFLIGHT)
+    max_queued_messages = twofold.bounding("max_queued_messages", "max_queued", settings.MOST_QUEUED)
+
     # --- saving -------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
@@ -320,6 +325,7 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
 
     def _close(self, deliberate: bool) -> None:
         self._driver.close(deliberate)
+        settings.write_bounds(self, self._options)
         self._seen = settings.read(self)
 
     def _publish(self, message: MqttMsg) -> int:
@@ -339,9 +345,13 @@ for _name in (
     *("subscribe", "unsubscribe", "ack", "is_connected", "disconnect", "loop_start", "loop_stop"),
     *("username_pw_set", "will_set", "will_clear", "tls_set", "tls_set_context", "tls_insecure_set"),
     *("ws_set_options", "manual_ack_set", "reconnect_delay_set"),
-    *("max_inflight_messages_set", "max_queued_messages_set"),
 ):
     setattr(JPaho2, _name, twofold.either(_name))
+for _name, _most in (
+    ("max_inflight_messages_set", settings.MOST_INFLIGHT),
+    ("max_queued_messages_set", settings.MOST_QUEUED),
+):
+    setattr(JPaho2, _name, twofold.bound(_name, _most))
 for _name in ("connect_async", "connect_srv", "reconnect", "loop"):
     setattr(JPaho2, _name, twofold.connecting(_name))
 for _name in ("loop_read", "loop_write", "loop_misc"):

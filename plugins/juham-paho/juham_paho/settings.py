@@ -40,6 +40,11 @@ def write(client: Client, options: Options) -> None:
     _set(client, values)
 
 
+def write_bounds(client: Client, options: Options) -> None:
+    """Let paho's client have the bounds that JMqtt has kept in its place."""
+    _set(client, _flow(options))
+
+
 def write_changes(client: Client, before: Options, after: Options) -> None:
     """Let paho's client have what differs between two sets of options, and nothing else."""
     for names, part in _PARTS:
@@ -168,8 +173,8 @@ def _will(options: Options) -> Values:
 def _flow(options: Options) -> Values:
     return {
         "_manual_ack": options.manual_ack,
-        "_max_inflight_messages": options.max_inflight,
-        "_max_queued_messages": options.max_queued,
+        "_max_inflight_messages": options.max_inflight % MOST_INFLIGHT,
+        "_max_queued_messages": options.max_queued % MOST_QUEUED,
         "_reconnect_on_failure": options.reconnect,
         "_reconnect_min_delay": options.reconnect_min,
         "_reconnect_max_delay": options.reconnect_max,

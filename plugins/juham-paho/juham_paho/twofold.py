@@ -65,6 +65,20 @@ def either(name: str) -> Callable[..., Any]:
     return method
 
 
+def bound(name: str, most: int) -> Callable[..., Any]:
+    """A method of both that sets a bound, where paho's 0 means none."""
+    method = either(name)
+
+    @functools.wraps(method)
+    def set_bound(self: JPaho2, *args: Any, **named: Any) -> Any:
+        if self._use is not Use.PAHO:
+            args = tuple(argument or most for argument in args)
+            named = {key: value or most for key, value in named.items()}
+        return method(self, *args, **named)
+
+    return set_bound
+
+
 def connecting(name: str) -> Callable[..., Any]:
     """A method by which an application takes the connection into its own hands."""
     paho = getattr(Client, name)
@@ -113,3 +127,15 @@ def event(name: str) -> property:
             self._event_handlers[name] = handler
 
     return property(get, put, doc=paho.__doc__)
+
+
+def bounding(name: str, option: str, unbounded: int) -> property:
+    """A bound of paho's that JMqtt keeps instead; 0 where there is none."""
+    paho: property = getattr(Client, name)
+
+    def get(self: JPaho2) -> Any:
+        if self._use is Use.JUHAM and not self._connection_closed():
+            return getattr(self.options, option) % unbounded
+        return paho.__get__(self)
+
+    return property(get, paho.fset, doc=paho.__doc__)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -12,11 +12,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import pytest
+from brokers import FOUND, free_port, require_mosquitto
 from juham_gmqtt import JGmqtt
 
 from juham_core.wire import Connack, Connect, Decoder, Pingreq, Pingresp, encode
 
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin")
 SECONDS = 10
 
 
@@ -60,17 +60,11 @@ def threads():
     return {thread for thread in threading.enumerate() if "gmqtt" in thread.name}
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
-
-
 class Mosquitto:
     """A real Mosquitto on a free port, which keeps its port over restarts, and its sessions too."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
-        if MOSQUITTO is None:
-            pytest.skip("there is no mosquitto on this machine")
+        require_mosquitto(pytest.skip, pytest.fail)
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         basic = ["user root", "max_queued_messages 0", "max_inflight_messages 0"]
@@ -81,7 +75,7 @@ class Mosquitto:
 
     def start(self):
         self._process = subprocess.Popen(
-            [MOSQUITTO, "-c", self._config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [FOUND, "-c", self._config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + SECONDS
         while not self._listens():
@@ -168,6 +162,10 @@ class Peer:
     def cut(self):
         if self._sock is not None:
             self._sock.close()
+
+    def reset(self):
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.close()
 
     def __enter__(self):
         return self

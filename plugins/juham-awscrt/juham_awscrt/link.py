@@ -1,0 +1,274 @@
+"""One connection of one client: an ``awscrt.mqtt5.Client`` that is started once, and what it tells.
+
+The library reconnects by itself and JMqtt does so better: hence a client for each attempt, stopped at the
+first failure. Its callbacks (the methods ``on_...``) come on the thread of its event loop; there the state is
+brought up to date, and the rest is left to :class:`~juham_awscrt.reports.Reports` on another thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from awscrt import mqtt5
+
+from juham_awscrt import properties as props
+from juham_awscrt.configuring import client_options
+from juham_awscrt.descriptors import Search
+from juham_awscrt.reporter import Reporter
+from juham_awscrt.reports import Reports
+from juham_awscrt.transport import Loop
+from juham_awscrt.verdicts import plain, transport_stood
+from juham_core.errors import ConnectError, ConnectTimeoutError, NotConnectedError, PublishError
+from juham_core.message import MqttMsg
+from juham_core.options import Options
+from juham_core.wire.packets import Subscription
+
+if TYPE_CHECKING:
+    from juham_awscrt.backend import JAwsCrt
+
+log = logging.getLogger("juham.awscrt")
+
+STOP_TIMEOUT: Final = 2.0
+"""Seconds for the library to end a connection, and then its event loop; each takes milliseconds."""
+PUBACK_GRACE: Final = 0.02
+"""Seconds for PUBACKs to go out before DISCONNECT overtakes them: awscrt does not tell when they have."""
+QOS: Final = (mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE)
+
+
+class Link:
+    """One attempt to connect, and the connection if it succeeds."""
+
+    def __init__(self, backend: JAwsCrt, options: Options) -> None:
+        self.backend = backend
+        self.options = options
+        self.client: Any = None
+        self._loop = Loop()
+        self._search = Search(options)
+        self._reporter = Reporter(backend.name)
+        self._up = False
+        self._reports = Reports(self)
+        self._verdict = threading.Event()
+        self._stopped = threading.Event()
+        self._error: Exception | None = None
+        self._keys = itertools.count(1)
+        self._unacknowledged: dict[int, Any] = {}
+        self._last_puback = 0.0
+        self._unsent = 0
+        self._sent = threading.Condition()
+
+    # --- beginning and end --------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Start to connect, and wait until CONNECT is on its way.
+
+        That is so once a plain socket is connected. What TLS and websockets send before it awscrt does not
+        tell: there only the verdict shows it, as it does where the socket cannot be seen.
+        """
+        try:
+            self.client = mqtt5.Client(client_options(self, self.options, self._loop))
+        except RuntimeError as exc:
+            raise ConnectError(f"awscrt does not take the options: {exc}") from exc
+        self.client.start()
+        where = self.options.describe()
+        if not self._under_way() and not plain(self.options):
+            hint = "; awscrt tells only later that it refuses a certificate: check ca_certs and the host name"
+            raise ConnectTimeoutError(
+                f"no connection to {where} within {self.options.connect_timeout} s"
+                f"{hint if self.options.tls else ''}"
+            )
+        self._verdict.set()
+        if self._error is not None:
+            raise ConnectError(f"cannot connect to {where}: {self._error}") from self._error
+
+    def _under_way(self) -> bool:
+        """Wait for the verdict or a connected socket; False if that took ``connect_timeout`` seconds.
+
+        Past that, a plain socket that cannot be seen is connected too: or its own timeout had struck.
+        """
+        deadline = time.monotonic() + self.options.connect_timeout
+        pause = 0.001
+        while not self._verdict.wait(pause):
+            if self._search.found() and plain(self.options):
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            pause = min(2 * pause, 0.05)
+        self._search.found()
+        return True
+
+    def close(self, deliberate: bool) -> None:
+        """End the connection and wait until nothing of it is left."""
+        if deliberate:
+            self._finish()
+        self._up = False
+        self._reports.muted = True
+        client, self.client = self.client, None
+        if client is not None:
+            # Without a packet to send awscrt just closes the socket.
+            client.stop(mqtt5.DisconnectPacket() if deliberate else None)
+            del client
+            self._await_end()
+        else:
+            self._loop.close(STOP_TIMEOUT)
+        self._search.close()
+        self._reporter.close()
+
+    def _await_end(self) -> None:
+        name = self.backend.name
+        if not self._stopped.wait(STOP_TIMEOUT):
+            # s2n, its TLS, makes whoever failed a handshake wait, and the socket with it.
+            log.warning("%s: awscrt takes up to 30 s to end a connection whose TLS has failed", name)
+            self._loop.release()
+        elif not self._loop.close(STOP_TIMEOUT):
+            log.warning("%s: a thread of awscrt stays while something holds client.native", name)
+
+    def _finish(self) -> None:
+        """Let go out what awscrt would drop: it puts DISCONNECT before all that waits.
+
+        That is QoS 0, and the acknowledgements of messages whose handlers have not run yet.
+        """
+        bound = self.options.close_timeout / 2
+        delivery = self.backend._delivery
+        if delivery._dispatcher.running and not delivery.inside_handler:
+            handled = threading.Event()
+            self._reporter.put(delivery.after, handled.set)
+            handled.wait(bound)
+        with self._sent:
+            self._sent.wait_for(lambda: not self._unsent or not self._up, bound)
+        if time.monotonic() - self._last_puback < PUBACK_GRACE:
+            self._stopped.wait(PUBACK_GRACE)
+
+    # --- what goes out ------------------------------------------------------------------------------
+
+    def publish(self, message: MqttMsg) -> int:
+        """Hand over a message."""
+        packet = mqtt5.PublishPacket(
+            topic=message.topic,
+            payload=message.payload,
+            qos=QOS[message.qos],
+            retain=message.retain,
+            **props.to_library(message.properties, props.PUBLISH, "PUBLISH"),
+        )
+        if message.qos:
+            return self._hand_over("publish", packet, self._reports.published)
+        with self._sent:
+            self._unsent += 1
+        try:
+            self._call("publish", packet).add_done_callback(self._on_sent)
+        except BaseException:
+            self._one_sent()
+            raise
+        return 0
+
+    def subscribe(self, subscriptions: list[Subscription]) -> int:
+        """Send one SUBSCRIBE."""
+        packet = mqtt5.SubscribePacket(
+            [
+                mqtt5.Subscription(
+                    one.topic_filter,
+                    QOS[one.qos],
+                    one.no_local,
+                    one.retain_as_published,
+                    mqtt5.RetainHandlingType(one.retain_handling),
+                )
+                for one in subscriptions
+            ]
+        )
+        return self._hand_over("subscribe", packet, partial(self._reports.subscribed, len(subscriptions)))
+
+    def unsubscribe(self, topic_filters: list[str]) -> int:
+        """Send one UNSUBSCRIBE."""
+        packet = mqtt5.UnsubscribePacket(topic_filters)
+        return self._hand_over("unsubscribe", packet, self._reports.unsubscribed)
+
+    def acknowledge(self, mid: int) -> None:
+        """Send PUBACK, if that can still be; if not, the broker will send the message again."""
+        handle = self._unacknowledged.pop(mid, None)
+        client = self.client
+        if handle is not None and client is not None and self._up:
+            self._last_puback = time.monotonic()
+            try:
+                client.invoke_publish_acknowledgement(handle)
+            except RuntimeError as exc:
+                log.warning("%s: message %d was not acknowledged: %s", self.backend.name, mid, exc)
+
+    def _hand_over(self, what: str, packet: Any, report: Callable[[int, Future[Any]], None]) -> int:
+        """Make a request; its answer will be reported with the key that this returns."""
+        key = next(self._keys)
+        self._call(what, packet).add_done_callback(partial(self._reporter.put, report, key))
+        return key
+
+    def _call(self, what: str, packet: Any) -> Future[Any]:
+        """Call the client's method; whatever error of the library that raises is translated here."""
+        client = self.client
+        if client is None or not self._up:
+            raise NotConnectedError("the connection has ended")
+        try:
+            answer: Future[Any] = getattr(client, what)(packet)
+        except Exception as exc:
+            raise PublishError(f"awscrt does not {what}: {exc}") from exc
+        return answer
+
+    # --- what happens, on the event loop's thread ----------------------------------------------------
+
+    def on_accepted(self, data: Any) -> None:
+        """Take a CONNACK that accepts."""
+        self._up = True
+        self._reporter.put(self._reports.accepted, data.connack_packet)
+        self._reporter.put(self._verdict.set)
+
+    def on_failure(self, data: Any) -> None:
+        """Take a CONNACK that refuses, or the end of the attempt for another reason."""
+        self._stop_client()
+        connack, error = data.connack_packet, data.exception
+        if connack is not None:
+            self._reporter.put(self._reports.refused, connack)
+        elif self._verdict.is_set() or transport_stood(error, self.options):
+            self._reporter.put(self._reports.lost, error, None)
+        else:
+            self._error = error
+        self._reporter.put(self._verdict.set)
+
+    def on_disconnection(self, data: Any) -> None:
+        """Take the end of a connection that stood, for whatever reason."""
+        self._up = False
+        self._stop_client()
+        with self._sent:
+            self._sent.notify_all()
+        self._reporter.put(self._reports.lost, data.exception, data.disconnect_packet)
+
+    def on_publish(self, data: Any) -> None:
+        """Take a message, and from awscrt the right to acknowledge it at QoS 1."""
+        mid = 0
+        if data.acquire_publish_acknowledgement_control is not None:
+            mid = next(self._keys)
+            self._unacknowledged[mid] = data.acquire_publish_acknowledgement_control()
+        self._reporter.put(self._reports.received, mid, data.publish_packet)
+
+    def on_stopped(self, _data: Any) -> None:
+        """Take note that nothing follows any more."""
+        self._stopped.set()
+
+    def _on_sent(self, future: Future[Any]) -> None:
+        if future.exception() is not None and not self._reports.muted:
+            self.backend._statistics.dropped["not sent"] += 1
+        self._one_sent()
+
+    def _one_sent(self) -> None:
+        with self._sent:
+            self._unsent -= 1
+            if not self._unsent:
+                self._sent.notify_all()
+
+    def _stop_client(self) -> None:
+        """Keep awscrt from trying again by itself."""
+        client = self.client
+        if client is not None:
+            client.stop()

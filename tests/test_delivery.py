@@ -1,0 +1,34 @@
+"""The receiving half of a client, where its parts meet: closing it from several threads."""
+
+import threading
+import time
+
+from waiting import PATIENCE, eventually
+
+from juham_core.memory import JMemory
+
+
+def test_two_closes_at_once_do_not_forget_what_the_other_waits_for(closing):
+    delivery = closing(JMemory())._delivery
+    delivery.start()
+    entered, first_go, second_go = threading.Event(), threading.Event(), threading.Event()
+
+    def block(go_on):
+        entered.set()
+        go_on.wait(PATIENCE)
+
+    delivery.after(lambda: block(first_go))
+    assert entered.wait(PATIENCE)
+    threads = [threading.Thread(target=delivery.close, args=(PATIENCE,)) for _ in range(2)]
+    threads[0].start()
+    assert eventually(lambda: delivery.waiting)  # the first waits behind the blocked call
+    delivery.after(lambda: block(second_go))
+    threads[1].start()
+    threads[1].join(0.1)
+    began = time.monotonic()
+    first_go.set()
+    threads[0].join(0.1)
+    second_go.set()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - began < PATIENCE / 2

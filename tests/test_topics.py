@@ -1,0 +1,153 @@
+"""Topic names and filters: what is valid, what matches, and the tree that finds the matching."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from juham_core.errors import TopicError
+from juham_core.topics import FilterTree, check_filter, check_topic, matches, split_share
+
+LEVELS = st.sampled_from(["", "a", "b", "$x", "ab"])
+TOPICS = st.lists(LEVELS, min_size=1, max_size=4).map("/".join).filter(bool)
+FILTERS = (
+    st.tuples(st.lists(st.one_of(LEVELS, st.just("+")), min_size=1, max_size=4), st.booleans())
+    .map(lambda parts: "/".join([*parts[0], *(["#"] if parts[1] else [])]))
+    .filter(bool)
+)
+
+
+def matches_by_expression(topic_filter, topic):
+    """Section 4.7 put another way: as a regular expression."""
+    if topic.startswith("$") and topic_filter[0] in "+#":
+        return False
+    pattern = "/".join("[^/]*" if level == "+" else re.escape(level) for level in topic_filter.split("/"))
+    if topic_filter == "#":
+        pattern = ".*"
+    elif topic_filter.endswith("/#"):
+        pattern = pattern.removesuffix(re.escape("/#")).removesuffix("/\\#") + "(/.*)?"
+    return re.fullmatch(pattern, topic) is not None
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "topic", "expected"),
+    [
+        ("a/b", "a/b", True),
+        ("a/b", "a/b/c", False),
+        ("a/b/c", "a/b", False),
+        ("a/#", "a", True),
+        ("a/#", "a/b/c", True),
+        ("a/#", "ab", False),
+        ("a/+", "a", False),
+        ("a/+", "a/", True),
+        ("+/+", "/a", True),
+        ("+", "/a", False),
+        ("/+", "/a", True),
+        ("#", "a/b", True),
+        ("#", "$SYS/a", False),
+        ("+/a", "$SYS/a", False),
+        ("$SYS/#", "$SYS/a", True),
+        ("$SYS/+", "$SYS/a", True),
+        ("a/+/#", "a/b", True),
+        ("a/+/#", "a", False),
+        ("$share/group/a/+", "a/b", True),
+        ("$share/group/#", "$SYS/a", False),
+    ],
+)
+def test_matching(topic_filter, topic, expected):
+    assert matches(topic_filter, topic) is expected
+    tree = FilterTree()
+    tree.add(split_share(topic_filter)[1], 1)
+    assert tree.match(topic) == ([1] if expected else [])
+
+
+@given(FILTERS, TOPICS)
+def test_matching_is_what_section_4_7_says(topic_filter, topic):
+    assert matches(topic_filter, topic) == matches_by_expression(topic_filter, topic)
+
+
+@given(st.lists(FILTERS, max_size=12), TOPICS)
+def test_the_tree_finds_what_matches_and_no_more(filters, topic):
+    tree = FilterTree()
+    for topic_filter in filters:
+        tree.add(topic_filter, topic_filter)
+    assert sorted(tree.match(topic)) == sorted({each for each in filters if matches(each, topic)})
+
+
+@given(st.lists(st.tuples(FILTERS, st.integers(0, 2)), max_size=12))
+def test_the_tree_gives_back_what_was_put_in_and_is_empty_at_the_end(entries):
+    tree = FilterTree()
+    for topic_filter, value in entries:
+        tree.add(topic_filter, value)
+    assert sorted(tree) == sorted(set(entries))
+    for topic_filter, value in set(entries):
+        assert value in tree.get(topic_filter)
+        assert tree.remove(topic_filter, value)
+        assert value not in tree.get(topic_filter)
+        assert not tree.remove(topic_filter, value)
+    assert not tree
+    assert list(tree) == []
+
+
+def test_a_value_of_two_filters_is_found_once():
+    tree = FilterTree()
+    tree.add("a/+", "same")
+    tree.add("a/#", "same")
+    tree.add("a/b", "other")
+    assert sorted(tree.match("a/b")) == ["other", "same"]
+
+
+def test_removing_all_values_of_a_filter():
+    tree = FilterTree()
+    tree.add("a/b", 1)
+    tree.add("a/b", 2)
+    tree.add("a", 3)
+    assert tree.remove("a/b")
+    assert not tree.remove("a/b")
+    assert not tree.remove("x")
+    assert tree.get("a/b") == []
+    assert tree.match("a") == [3]
+
+
+def test_a_reader_keeps_what_it_found_while_the_tree_changes():
+    tree = FilterTree()
+    tree.add("a", 1)
+    found = tree.match("a")
+    tree.add("a", 2)
+    tree.remove("a", 1)
+    assert found == [1]
+
+
+@pytest.mark.parametrize("topic", ["a", "/", "a b", "é" * 32_767, "$SYS/x", "￿", " "])
+def test_valid_topics(topic):
+    assert check_topic(topic) is topic
+
+
+@pytest.mark.parametrize("topic", ["", "a#", "+", "a\0", "é" * 32_768, "\udc80", b"a", None, 1])
+def test_invalid_topics(topic):
+    with pytest.raises(TopicError) as caught:
+        check_topic(topic)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("topic_filter", ["#", "+", "a/+/b/#", "/", "$share/g/a/#", "$share/g//", "$share"])
+def test_valid_filters(topic_filter):
+    assert check_filter(topic_filter) is topic_filter
+
+
+@pytest.mark.parametrize(
+    "topic_filter",
+    [
+        *("", "#/a", "a#", "a/b#", "+a", "a+/b", "a\0", "\udc80", None, 1, "x" * 65_536),
+        *("$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#/a", "$share/g/a#"),
+    ],
+)
+def test_invalid_filters(topic_filter):
+    with pytest.raises(TopicError):
+        check_filter(topic_filter)
+
+
+def test_a_shared_filter_is_split():
+    assert split_share("$share/group/a/+/#") == ("group", "a/+/#")
+    assert split_share("a/b") == (None, "a/b")
