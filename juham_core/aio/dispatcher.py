@@ -144,7 +144,7 @@ class LoopDispatcher(Dispatcher):
             return True
         ended = threading.Event()
         try:
-            self._loop.call_soon_threadsafe(self._end, cancel, ended)
+            self._loop.call_soon_threadsafe(self._end_coroutine, cancel, ended)
         except RuntimeError:  # closed meanwhile
             return True
         return ended.wait(timeout)
@@ -269,7 +269,7 @@ class LoopDispatcher(Dispatcher):
         except Exception as exc:  # noqa: BLE001 - as above
             self._report(exc)
 
-    def _end(self, cancel: bool, ended: threading.Event) -> None:
+    def _end_coroutine(self, cancel: bool, ended: threading.Event) -> None:
         task = self._coroutines
         if task is None:
             ended.set()
