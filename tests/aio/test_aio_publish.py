@@ -10,8 +10,17 @@ from running import run, soon, take, talking, until
 import juham_core as juham
 
 
-@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize("qos", [0, 1])
 def test_what_is_published_arrives(aio, observer, topic, qos):
+    arrives(aio, observer, topic, qos)
+
+
+@pytest.mark.needs("qos_2")
+def test_what_is_published_at_qos_2_arrives(aio, observer, topic):
+    arrives(aio, observer, topic, 2)
+
+
+def arrives(aio, observer, topic, qos):
     observer.subscribe(topic)
 
     async def main():
@@ -36,6 +45,7 @@ def test_many_at_once_are_all_acknowledged_in_order(aio, observer, topic):
     assert observer.texts(200) == [str(n) for n in range(200)]
 
 
+@pytest.mark.needs("mqtt_311")
 def test_bad_input_raises_before_anything_is_sent(aio):
     async def main():
         async with aio() as mqtt:

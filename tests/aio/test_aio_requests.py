@@ -130,6 +130,7 @@ def test_what_asks_for_no_answer_gets_none(pair):
     run(main())
 
 
+@pytest.mark.needs("mqtt_311")
 def test_mqtt_3_has_no_requests(aio):
     async def main():
         async with aio() as mqtt:

@@ -73,16 +73,16 @@ def authority():
 
 @pytest.mark.needs("tls")
 @pytest.mark.parametrize("loop", LOOPS)
-def test_encrypted_and_large(backend, authority, topic, loop):
+def test_encrypted_and_large(backend, authority, tmp_path, topic, loop):
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
+    trusted = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(trusted)
     payload = secrets.token_bytes(LARGE)
 
     async def main(url):
         async with (
-            juham.aio.connect(url, backend=backend, ssl_context=client) as mqtt,
+            juham.aio.connect(url, backend=backend, ca_certs=str(trusted)) as mqtt,
             mqtt.messages(topic, 1) as stream,
         ):
             await asyncio.gather(*(mqtt.publish(topic, payload, 1) for _ in range(3)))
