@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from juham_core import aio as aio
     from juham_core import hooks as hooks
     from juham_core.capabilities import Capabilities as Capabilities
     from juham_core.discovery import BackendInfo as BackendInfo
@@ -56,10 +57,12 @@ _HOMES: Final = {
     "hookimpl": "hookspecs",
 }
 
+_MODULES: Final = ("aio", "hooks")
+
 
 def __getattr__(name: str) -> Any:
-    if name == "hooks":
-        return importlib.import_module("juham_core.hooks")
+    if name in _MODULES:
+        return importlib.import_module(f"juham_core.{name}")
     if name in _HOMES:
         module = importlib.import_module(f"juham_core.{_HOMES[name]}")
     else:
@@ -73,4 +76,4 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     errors = importlib.import_module("juham_core.errors")
     named = (name for name in vars(errors) if name.endswith("Error"))
-    return sorted({*_HOMES, *named, "hooks", "__version__"})
+    return sorted({*_HOMES, *named, *_MODULES, "__version__"})

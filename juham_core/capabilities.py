@@ -33,6 +33,7 @@ class Capabilities:
     persistent_session: bool = _capability("persistent sessions")
     shared_subscriptions: bool = _capability("shared subscriptions")
     manual_ack: bool = _capability("manual acknowledgement")
+    callers_loop: bool = _capability("the caller's event loop")
 
     def require(self, name: str, backend: str) -> None:
         """Raise NotSupportedError unless this capability is declared."""

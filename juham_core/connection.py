@@ -75,6 +75,8 @@ class Connection:
     ) -> None:
         self.state = State.CLOSED
         self.error: ConnectError | None = None
+        self.watch: Callable[[State], None] | None = None
+        """Told of every new state, from any thread, with locks held: it must not wait for anything."""
         self._name = name
         self._attempt = attempt
         self._release = release
@@ -213,6 +215,8 @@ class Connection:
         with self._changed:
             self.state = state
             self._changed.notify_all()
+            if self.watch is not None:
+                self.watch(state)
 
     def _after(self, code: int = 0) -> State:
         """What follows a connection that ended, or did not come about, with this reason code."""

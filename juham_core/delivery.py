@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 from juham_core.dispatch import Dispatcher
 from juham_core.handlers import Handler, call_on_connect, call_on_disconnect, takes_five
@@ -31,7 +32,7 @@ class Delivery:
         self.blocks = True
         self._client = client
         self._statistics = statistics
-        self._dispatcher = Dispatcher(f"juham-{client.name}-handlers", self._report)
+        self._dispatcher = self.make_dispatcher()
         self._routes: FilterTree[Handler] = FilterTree()
         self._routes_lock = threading.Lock()
         self._close_lock = threading.Lock()
@@ -55,6 +56,14 @@ class Delivery:
         return self._in_on_connect and self._dispatcher.current
 
     # --- the loop -----------------------------------------------------------------------------------
+
+    def make_dispatcher(self) -> Dispatcher:
+        """A dispatcher that runs handlers in a thread of its own: what a client begins with."""
+        return Dispatcher(f"juham-{self._client.name}-handlers", self._report)
+
+    def dispatch_by(self, dispatcher: Dispatcher) -> None:
+        """Have another dispatcher run the handlers; only while the client is closed."""
+        self._dispatcher = dispatcher
 
     def start(self) -> None:
         """Run handlers in a thread of their own."""
@@ -103,9 +112,7 @@ class Delivery:
     ) -> Callable[[], None]:
         """Put the broker's verdict in the queue; its handler runs once the function returned is called."""
         self._closed = False
-        ready = threading.Event()
-        self._dispatcher.put(self._connected, ready, session_present, reason_code, old_code, properties)
-        return ready.set
+        return self._dispatcher.put_gated(self._connected, session_present, reason_code, old_code, properties)
 
     def disconnected(self, from_server: bool, reason_code: int, properties: Properties | None) -> None:
         """Put the end of a connection in the queue; inside a handler, handle it at once."""
@@ -126,7 +133,7 @@ class Delivery:
             message = changed
         if self._dispatcher.waiting >= self.limit and not self._make_room(message):
             return
-        self._dispatcher.put(self._deliver, message)
+        self._dispatcher.put_message(self._deliver, message)
 
     def after(self, function: Callable[[], None]) -> None:
         """Have a function called on the dispatching thread once all that has been received is handled."""
@@ -159,54 +166,90 @@ class Delivery:
 
     # --- what the application sees, on the dispatching thread ---------------------------------------
 
-    def _deliver(self, message: MqttMsg) -> None:
+    # What a handler returns is passed on: a dispatcher of the asyncio face awaits what is awaitable.
+
+    def _deliver(self, message: MqttMsg, *, fall_back: bool = True) -> Awaitable[None] | None:
+        """Call the handlers of a message; ``fall_back`` to on_message where no filter matches."""
         self._full = False
         handlers = self._routes.match(message.topic) if self._routes else None
         if not handlers:
+            if not fall_back:
+                return None
             handler = self._client._get_handler("on_message")
             if handler is None:
                 self._statistics.dropped["no handler"] += 1
-                return
+                return None
             handlers = [handler]
+        for position, handler in enumerate(handlers):
+            if self._closed:
+                return None
+            unfinished = self._call_with_message(handler, message)
+            if unfinished is not None:
+                return self._finish(unfinished, handlers[position + 1 :], message)
+        return None
+
+    async def _finish(
+        self, unfinished: Awaitable[None] | None, handlers: list[Handler], message: MqttMsg
+    ) -> None:
+        """Await a handler, and then call those that come after it."""
+        if unfinished is not None:
+            await unfinished
         for handler in handlers:
             if self._closed:
                 return
-            self._call_with_message(handler, message)
+            unfinished = self._call_with_message(handler, message)
+            if unfinished is not None:
+                await unfinished
 
-    def _call_with_message(self, handler: Handler, message: MqttMsg) -> None:
+    def _call_with_message(self, handler: Handler, message: MqttMsg) -> Awaitable[None] | None:
         started = time.perf_counter() if hooks.handled else 0.0
         failure: Exception | None = None
         try:
-            handler(self._client, self._client.user_data_get(), message)
+            result = handler(self._client, self._client.user_data_get(), message)
+            if result is not None and inspect.isawaitable(result):
+                return self._await_handler(handler, result, message, started)
             self._statistics.handled += 1
         except Exception as exc:  # noqa: BLE001 - a handler that fails must not keep the next message from coming
             failure = exc
             self._report(exc, f"the handler of {message.topic!r}")
         if hooks.handled:
-            hooks.notify(
-                "handled",
-                client=self._client,
-                message=message,
-                handler=handler,
-                seconds=time.perf_counter() - started,
-                exception=failure,
-            )
+            self._tell_handled(handler, message, started, failure)
+        return None
+
+    async def _await_handler(
+        self, handler: Handler, result: Awaitable[Any], message: MqttMsg, started: float
+    ) -> None:
+        failure: Exception | None = None
+        try:
+            await result
+            self._statistics.handled += 1
+        except Exception as exc:  # noqa: BLE001 - as above
+            failure = exc
+            self._report(exc, f"the handler of {message.topic!r}")
+        if hooks.handled:
+            self._tell_handled(handler, message, started, failure)
+
+    def _tell_handled(
+        self, handler: Handler, message: MqttMsg, started: float, failure: Exception | None
+    ) -> None:
+        hooks.notify(
+            "handled",
+            client=self._client,
+            message=message,
+            handler=handler,
+            seconds=time.perf_counter() - started,
+            exception=failure,
+        )
 
     def _connected(
-        self,
-        ready: threading.Event,
-        session_present: bool,
-        reason_code: int,
-        old_code: int,
-        properties: Properties,
-    ) -> None:
-        ready.wait()
+        self, session_present: bool, reason_code: int, old_code: int, properties: Properties
+    ) -> Any:
         handler = self._client._get_handler("on_connect")
         if handler is None:
-            return
+            return None
         self._in_on_connect = reason_code == 0
         try:
-            call_on_connect(
+            return call_on_connect(
                 handler,
                 self._client,
                 self._client.user_data_get(),
@@ -218,37 +261,38 @@ class Delivery:
         finally:
             self._in_on_connect = False
 
-    def _disconnected(self, from_server: bool, reason_code: int, properties: Properties) -> None:
+    def _disconnected(self, from_server: bool, reason_code: int, properties: Properties) -> Any:
         handler = self._client._get_handler("on_disconnect")
-        if handler is not None:
-            try:
-                call_on_disconnect(
-                    handler, self._client, self._client.user_data_get(), from_server, reason_code, properties
-                )
-            except Exception as exc:  # noqa: BLE001 - reported like any handler's; it may be called while closing
-                self._report(exc, "on_disconnect")
+        if handler is None:
+            return None
+        try:
+            return call_on_disconnect(
+                handler, self._client, self._client.user_data_get(), from_server, reason_code, properties
+            )
+        except Exception as exc:  # noqa: BLE001 - reported like any handler's; it may be called while closing
+            self._report(exc, "on_disconnect")
+            return None
 
-    def _published(self, receipt: PublishReceipt, properties: Properties) -> None:
+    def _published(self, receipt: PublishReceipt, properties: Properties) -> Any:
         handler = self._client._get_handler("on_publish")
         if handler is None:
-            return
+            return None
         userdata = self._client.user_data_get()
         if takes_five(handler):
-            handler(self._client, userdata, receipt.mid, receipt.reason_code or ReasonCode(0), properties)
-        else:
-            handler(self._client, userdata, receipt.mid)
+            code = receipt.reason_code or ReasonCode(0)
+            return handler(self._client, userdata, receipt.mid, code, properties)
+        return handler(self._client, userdata, receipt.mid)
 
-    def _answered(self, event: str, mid: int, codes: list[int], properties: Properties) -> None:
+    def _answered(self, event: str, mid: int, codes: list[int], properties: Properties) -> Any:
         handler = self._client._get_handler(event)
         if handler is None:
-            return
+            return None
         userdata = self._client.user_data_get()
         if takes_five(handler):
-            handler(self._client, userdata, mid, [ReasonCode(code) for code in codes], properties)
-        elif event == "on_subscribe":
-            handler(self._client, userdata, mid, tuple(codes))
-        else:
-            handler(self._client, userdata, mid)
+            return handler(self._client, userdata, mid, [ReasonCode(code) for code in codes], properties)
+        if event == "on_subscribe":
+            return handler(self._client, userdata, mid, tuple(codes))
+        return handler(self._client, userdata, mid)
 
     def _report(self, error: BaseException, what: str = "a handler") -> None:
         self._statistics.handler_errors += 1

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-Task = tuple[Callable[..., None], tuple[Any, ...]]
+if TYPE_CHECKING:
+    from juham_core.message import MqttMsg
+
+Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class Dispatcher:
@@ -43,9 +46,24 @@ class Dispatcher:
         """True on the thread that makes the calls: inside a handler."""
         return self._runner == threading.get_ident()
 
-    def put(self, function: Callable[..., None], *args: Any) -> None:
+    def put(self, function: Callable[..., Any], *args: Any) -> None:
         """Have the call made in its turn. Never blocks."""
         self._tasks.put((function, args))
+
+    def put_message(self, function: Callable[..., Any], message: MqttMsg) -> None:
+        """Have a message delivered in its turn by ``function(message)``. Never blocks."""
+        self._tasks.put((function, (message,)))
+
+    def put_gated(self, function: Callable[..., Any], *args: Any) -> Callable[[], None]:
+        """Have the call take its place now, and be made once the function returned is called."""
+        ready = threading.Event()
+
+        def call() -> None:
+            ready.wait()
+            function(*args)
+
+        self.put(call)
+        return ready.set
 
     def wait_for_room(self, limit: int, given_up: Callable[[], bool]) -> bool:
         """Block until fewer than ``limit`` calls wait; False if ``given_up()`` became true first.
@@ -57,7 +75,7 @@ class Dispatcher:
         with self._room:
             self._short_of_room += 1
             try:
-                while self._tasks.qsize() >= limit:
+                while self.waiting >= limit:
                     if given_up():
                         return False
                     self._room.wait(0.1)

@@ -92,6 +92,18 @@ def create(backend: str | None = None, name: str | None = None, **options: Any) 
     return client
 
 
+def create_for(
+    url: str | None = None, *, backend: str | None = None, name: str | None = None, **options: Any
+) -> JMqtt:
+    """Return the client that :func:`connect` would connect; the arguments and most errors are the same."""
+    from juham_core.url import parse_url  # noqa: PLC0415  # listing backends does without it
+
+    url_backend, from_url = parse_url(url or os.environ.get("JUHAM_URL") or "mqtt://localhost")
+    if url_backend is None and from_url["transport"] == "memory":
+        url_backend = next(iter(IN_PROCESS))  # the scheme says it
+    return create(choose(backend, url_backend), name, **{**from_url, **options})
+
+
 def connect(
     url: str | None = None,
     *,
@@ -110,12 +122,7 @@ def connect(
     backend lacks, AuthError if the broker refuses the credentials, ConnectTimeoutError if it does not
     answer, and ConnectError for everything else that keeps the connection from being made.
     """
-    from juham_core.url import parse_url  # noqa: PLC0415  # listing backends does without it
-
-    url_backend, from_url = parse_url(url or os.environ.get("JUHAM_URL") or "mqtt://localhost")
-    if url_backend is None and from_url["transport"] == "memory":
-        url_backend = next(iter(IN_PROCESS))  # the scheme says it
-    client = create(choose(backend, url_backend), name, **{**from_url, **options})
+    client = create_for(url, backend=backend, name=name, **options)
     try:
         client.connect_to_server()
         client.wait_until_connected(timeout)

@@ -112,16 +112,15 @@ def call_on_connect(
     reason_code: int,
     old_code: int,
     properties: Properties,
-) -> None:
-    """Call ``(client, userdata, flags, rc)``, or the five-argument shape if the handler has it.
+) -> Any:
+    """Return ``handler(client, userdata, flags, rc)``, or the five-argument shape if the handler has it.
 
     ``old_code`` is the number the four-argument shape gets: the CONNACK return code of the protocol in use.
     """
     flags = ConnectFlags(session_present)
     if takes_five(handler):
-        handler(client, userdata, flags, ReasonCode(reason_code), properties)
-    else:
-        handler(client, userdata, flags, old_code)
+        return handler(client, userdata, flags, ReasonCode(reason_code), properties)
+    return handler(client, userdata, flags, old_code)
 
 
 def call_on_disconnect(
@@ -131,13 +130,12 @@ def call_on_disconnect(
     from_server: bool,
     reason_code: int,
     properties: Properties,
-) -> None:
-    """Call ``(client, userdata, rc)``, or the five-argument shape if the handler has it.
+) -> Any:
+    """Return ``handler(client, userdata, rc)``, or the five-argument shape if the handler has it.
 
     ``rc`` is 0 for a disconnect that was asked for, as both shapes have it.
     """
     if takes_five(handler):
         flags = DisconnectFlags(from_server)
-        handler(client, userdata, flags, ReasonCode(reason_code), properties)
-    else:
-        handler(client, userdata, reason_code)
+        return handler(client, userdata, flags, ReasonCode(reason_code), properties)
+    return handler(client, userdata, reason_code)

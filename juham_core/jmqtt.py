@@ -460,6 +460,14 @@ class JMqtt(Vocabulary, Backend, Object):
             self._statistics.dropped["closed"] += failed
         self._ledger.fail_all(closed_error("a subscription"))
 
+    def _withdraw(self, receipt: PublishReceipt) -> None:
+        """Do not send a publish that still waits: whoever asked for it has given up."""
+        if self._outgoing.withdraw(receipt):
+            self._statistics.dropped["withdrawn"] += 1
+            receipt._resolve(PublishError(f"publish {receipt.mid} was withdrawn before it was sent"))
+            receipt._message = None
+            self._report_published(receipt, None)
+
     def _checked(self, message: MqttMsg) -> MqttMsg:
         """Raise unless the message may be sent: it comes from the application, or from a hook."""
         check_topic(message.topic)

@@ -150,6 +150,15 @@ class Outgoing:
         self._queue.append(receipt)
         self.hand_over()
 
+    def withdraw(self, receipt: PublishReceipt) -> bool:
+        """Take a publish out of the queue; False if it is no longer there: it is with the library."""
+        try:
+            self._queue.remove(receipt)
+        except ValueError:
+            return False
+        self._notify()
+        return True
+
     def request(self, request: SubscribeRequest | UnsubscribeRequest) -> None:
         """Send a subscribe or unsubscribe while connected; the ledger remembers it if that fails."""
         self._controls.append(request)

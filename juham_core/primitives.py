@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from juham_core.connection import Connection, State
 from juham_core.delivery import Delivery
@@ -29,11 +29,14 @@ from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import Options
 from juham_core.outgoing import Outgoing, SubscribeRequest, UnsubscribeRequest
 from juham_core.statistics import Statistics
-from juham_core.watchdog import watchdog
+from juham_core.watchdog import Watchdog, watchdog
 from juham_core.wire.aliases import TopicAliases
 from juham_core.wire.packets import MQTT_311, Subscription
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode, connack_to_v3
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger("juham.backend")
 
@@ -56,6 +59,7 @@ class Backend(ABC):
         self._statistics = Statistics()
         self._delivery = Delivery(self, self._statistics)
         self._ledger = Ledger()
+        self._watchdog: Watchdog = watchdog
         self._outgoing = Outgoing(self, self._on_acknowledged, self._on_subscribed)
         self._aliases = TopicAliases()
         self._connection = Connection(name, self._attempt, self._release, lambda: self._options)
@@ -111,6 +115,14 @@ class Backend(ABC):
         """Acknowledge a received message; for backends that declare ``manual_ack``."""
         raise NotSupportedError(f"{self.name} cannot acknowledge message {mid} of QoS {qos}")
 
+    def _run_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Live in this running event loop from the next :meth:`_open` on; None: no longer.
+
+        For backends that declare ``callers_loop``; called in the loop's thread. The library then reports in
+        that loop. :meth:`_open` and :meth:`_close` are called on other threads, and may wait for the loop.
+        """
+        raise NotSupportedError(f"{self.name} cannot live in the event loop {loop!r}")
+
     # --- what a backend reports: from any one thread, in the order in which things happened ----------
 
     def _connack(
@@ -149,7 +161,7 @@ class Backend(ABC):
             requests = self._ledger.restore(session_present)
             self._outgoing.up(resent, requests)
             if self._options.ack_timeout:
-                watchdog.watch(self._connection, self._options.ack_timeout / 4, self._check_answers)
+                self._watchdog.watch(self._connection, self._options.ack_timeout / 4, self._check_answers)
         finally:
             ready()
         if hooks.connected:
@@ -244,7 +256,7 @@ class Backend(ABC):
             self._close(deliberate)
         except Exception:  # one that fails to close must not keep us from going on
             log.exception("%s: the library failed to close", self.name)
-        watchdog.unwatch(self._connection)  # only now: CONNACK may have come while we were about to close
+        self._watchdog.unwatch(self._connection)  # only now: CONNACK may have come meanwhile
         self._ledger.orphan(self._outgoing.collect())
 
     def _on_acknowledged(self, receipt: PublishReceipt, answer: tuple[int, Properties | None]) -> None:

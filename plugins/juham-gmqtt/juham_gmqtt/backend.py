@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -17,12 +19,16 @@ from juham_core.wire.exchanges import Finished
 from juham_core.wire.packets import Packet, Subscription
 from juham_core.wire.reasons import PROTOCOL_ERROR
 from juham_gmqtt import library
+from juham_gmqtt.home import CallersLoop, Home, OwnThread
 from juham_gmqtt.link import Link
 from juham_gmqtt.session import Session
 
 
 class JGmqtt(JMqtt):
-    """A client that uses gmqtt, in a thread with an event loop of its own for each connection."""
+    """A client that uses gmqtt, in a thread with an event loop of its own for each connection.
+
+    Under :mod:`juham_core.aio` it lives in the program's own event loop, and has no thread while connected.
+    """
 
     capabilities = Capabilities(
         mqtt_311=True,
@@ -35,6 +41,7 @@ class JGmqtt(JMqtt):
         persistent_session=True,
         shared_subscriptions=True,
         manual_ack=True,
+        callers_loop=True,
     )
     library = "gmqtt"
 
@@ -46,6 +53,7 @@ class JGmqtt(JMqtt):
         super()._set_up(name)
         # The loop must not wait for handlers, or it would send no pings: see _on_publish_packet.
         self._delivery.blocks = False
+        self._callers_loop: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._link: Link | None = None
         self._session: Session | None = None
 
@@ -62,8 +70,14 @@ class JGmqtt(JMqtt):
     def _open(self, options: Options) -> None:
         if self._session is None or not self._session.fits(options):
             self._session = Session(options)
-        self._link = Link(self.name, self._session.client, options, self._on_packet, self._lost)
+        home: Home = OwnThread(f"juham-{self.name}-gmqtt")
+        if self._callers_loop is not None:
+            home = CallersLoop(*self._callers_loop)
+        self._link = Link(home, self._session.client, options, self._on_packet, self._lost)
         self._link.open()
+
+    def _run_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._callers_loop = None if loop is None else (loop, threading.get_ident())
 
     def _close(self, deliberate: bool) -> None:
         link, self._link = self._link, None
@@ -100,7 +114,7 @@ class JGmqtt(JMqtt):
             raise NotConnectedError("the connection to the broker has ended")
         return link, session
 
-    # --- what gmqtt's connection brings, on its thread ----------------------------------------------
+    # --- what gmqtt's connection brings, in its loop ------------------------------------------------
 
     def _on_packet(self, link: Link, packet: Packet) -> None:
         handler = _HANDLERS.get(type(packet))

@@ -130,6 +130,10 @@ class WireConnection(MQTTConnection):  # type: ignore[misc]  # gmqtt has no anno
         """Something went out."""
         self._last_data_out = time.monotonic()
 
+    def release(self) -> None:
+        """Leave nothing behind in the loop."""
+        self._keep_connection_callback.cancel()
+
     async def close(self) -> None:
         """What gmqtt calls when its keepalive gives up."""
         self._link.silent(2 * self._keepalive)

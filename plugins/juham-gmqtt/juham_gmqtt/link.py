@@ -1,15 +1,15 @@
-"""One connection: a thread with an event loop of its own for gmqtt, and the way there from other threads."""
+"""One connection: the coroutine that gmqtt lives in, and the way there from other threads."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Final
 
 from juham_core.errors import ConnectTimeoutError, MalformedPacketError, NotConnectedError
@@ -19,6 +19,7 @@ from juham_core.wire.aliases import TopicAliases
 from juham_core.wire.packets import MQTT_5
 from juham_gmqtt import library
 from juham_gmqtt.dial import dial
+from juham_gmqtt.home import Home
 from juham_gmqtt.outbox import Outbox
 
 _WRITE_BUFFER: Final = 256 * 1024
@@ -29,15 +30,16 @@ log = logging.getLogger("juham.gmqtt")
 
 
 class Link:
-    """A thread that runs the loop from :meth:`open` to :meth:`close`.
+    """A coroutine that runs in a home of its own from :meth:`open` to :meth:`close`.
 
-    ``receive`` is called with each packet and ``lost`` once if the connection ends by itself, both on that
-    thread; neither once :meth:`close` has been called. Making one raises for options that gmqtt cannot use.
+    ``receive`` is called with each packet and ``lost`` once if the connection ends by itself, both in the
+    home's loop; neither once :meth:`close` has been called. Making one raises for options that gmqtt
+    cannot use.
     """
 
     def __init__(
         self,
-        name: str,
+        home: Home,
         client: Any,
         options: Options,
         receive: Callable[[Link, Packet], None],
@@ -55,8 +57,7 @@ class Link:
         self._connect_arguments = library.connect_arguments(options)
         largest = options.properties.get("maximum_packet_size", LARGEST_PACKET)
         self._decoder = Decoder(options.protocol, max_packet_size=largest)
-        self._loop: asyncio.AbstractEventLoop
-        self._thread = threading.Thread(target=self._run, name=f"juham-{name}-gmqtt", daemon=True)
+        self._home = home
         self._opened: Future[None] = Future()
         self._connection: Any = None
         self._transport: Any = None
@@ -65,6 +66,7 @@ class Link:
         self._uncongested = asyncio.Event()
         self._uncongested.set()
         self._deliberate = False
+        self._begun = False
         self._ended = False
         self._closing = False
         self._congested = False
@@ -79,26 +81,29 @@ class Link:
         context = options.make_ssl_context()
         sock = dial(options.host, options.effective_port, options.bind_address, deadline)
         self._dialled = sock, context, deadline
-        # Not before there is somebody to close it again.
-        self._loop = asyncio.SelectorEventLoop()
         try:
-            self._thread.start()
+            self._home.start(self._main)
         except BaseException:
             sock.close()
-            self._loop.close()
             raise
-        self._opened.result()  # bounded: the handshake has the deadline
+        self._begun = True
+        try:
+            # The handshake has the deadline; a caller's loop may be too busy to notice.
+            self._opened.result(max(0.0, deadline - time.monotonic()) + _FAREWELL)
+        except FutureTimeoutError as exc:
+            if self._opened.done():
+                raise
+            raise ConnectTimeoutError(f"the event loop did not connect to {options.describe()}") from exc
 
     def close(self, deliberate: bool) -> None:
-        """End the thread and all that belongs to it. ``deliberate``: send what waits, then DISCONNECT."""
+        """End the coroutine and all that belongs to it. ``deliberate``: send what waits, then DISCONNECT."""
         self._outbox.close()
         self._closing = True
         self._deliberate = deliberate
-        if self._thread.is_alive():
-            with contextlib.suppress(RuntimeError):  # the loop is closed already
-                self._loop.call_soon_threadsafe(self._stopping.set)
-            if self._thread is not threading.current_thread():
-                self._thread.join()
+        if self._begun:
+            with contextlib.suppress(NotConnectedError):  # the loop is closed already
+                self._home.call(self._stopping.set)
+            self._home.join(self.options.close_timeout + 2 * _FAREWELL)
 
     def send(self, package: bytes | bytearray, bounded: bool = False) -> None:
         """Have a packet written, after those that were handed over before; from any thread.
@@ -106,12 +111,9 @@ class Link:
         Raises NotConnectedError, and QueueFullError if too much waits already and ``bounded`` is set.
         """
         if self._outbox.put(package, bounded):
-            try:
-                self._loop.call_soon_threadsafe(self._flush)
-            except RuntimeError as exc:
-                raise NotConnectedError("the connection to the broker has ended") from exc
+            self._home.call(self._flush)
 
-    # --- on the loop's thread, from whoever receives ------------------------------------------------
+    # --- in the loop, from whoever receives ----------------------------------------------------------
 
     def accept(self) -> None:
         """The broker has accepted the connection."""
@@ -205,12 +207,6 @@ class Link:
         if batch and not self._transport.is_closing():
             self.write(batch)
 
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._main())
-        finally:
-            self._loop.close()
-
     async def _main(self) -> None:
         try:
             await self._connect()
@@ -226,20 +222,14 @@ class Link:
             if self._transport is not None:
                 self._transport.abort()
                 await self._gone.wait()
+                self._connection.release()
                 library.attach(self._client, None)
-        # gmqtt makes tasks of its own, and a transport that failed in its handshake has calls pending.
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for _ in range(3):
-            await asyncio.sleep(0)
-        self._dialled[0].close()
+            self._dialled[0].close()
 
     async def _connect(self) -> None:
         sock, context, deadline = self._dialled
         try:
-            await self._loop.create_connection(
+            await asyncio.get_running_loop().create_connection(
                 lambda: library.WireProtocol(self._client, self),
                 sock=sock,
                 ssl=context,

@@ -1,0 +1,62 @@
+"""Manual acknowledgement: a scope that acknowledges if its body ends well."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+from running import run, soon, take
+
+import juham_core as juham
+
+
+@pytest.mark.needs("manual_ack", "persistent_session")
+def test_what_raises_comes_again(aio, topic):
+    session = {"client_id": f"ack-{secrets.token_hex(6)}", "clean_start": False, "manual_ack": True}
+
+    async def main():
+        async with aio(**session) as mqtt, mqtt.messages(topic, 1) as stream:
+            await mqtt.subscribe(topic, 1)  # which the session keeps
+            for name in ("good", "bad"):
+                await mqtt.publish(topic, name, 1)
+            async with (await soon(anext(stream))).acknowledging() as message:
+                assert message.payload == b"good"
+            with pytest.raises(ValueError, match="as planned"):
+                async with (await soon(anext(stream))).acknowledging():
+                    raise ValueError("as planned")
+        async with aio(**session) as mqtt, mqtt.messages(topic, 1) as stream:
+            assert await take(stream, 1) == ["bad"]
+
+    run(main())
+
+
+@pytest.mark.needs("manual_ack")
+def test_a_callback_acknowledges_too(aio, topic):
+    async def main():
+        async with aio(manual_ack=True) as mqtt, mqtt.messages(f"{topic}/done", 1) as done:
+
+            async def on_message(mqtt, userdata, message):
+                async with message.acknowledging(), message.acknowledging():
+                    await mqtt.publish(f"{topic}/done", message.payload, 1)
+
+            mqtt.on_message = on_message
+            await mqtt.subscribe(f"{topic}/in", 1)
+            for n in range(30):  # more than fit into the broker's window
+                await mqtt.publish(f"{topic}/in", n, 1)
+                async with (await soon(anext(done))).acknowledging() as message:
+                    assert message.payload == b"%d" % n
+
+    run(main())
+
+
+def test_without_manual_ack_the_scope_is_refused(aio, topic):
+    async def main():
+        async with aio() as mqtt, mqtt.messages(topic, 1) as stream:
+            await mqtt.publish(topic, "x", 1)
+            message = await soon(anext(stream))
+            with pytest.raises(juham.NotSupportedError):
+                async with message.acknowledging():
+                    pytest.fail("the body ran")
+            assert message == juham.MqttMsg(topic, b"x", 1, mid=message.mid)
+
+    run(main())
