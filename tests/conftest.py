@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 from brokers import Mosquitto, require_mosquitto
+from expected import EXPECTED, OURS, expected_backends
 from leaks import Watch, kept
 from observer import Observer
 from proxy import Proxy
@@ -19,17 +20,10 @@ from juham_core import factory
 from juham_core.broker import EmbeddedBroker
 from juham_core.url import parse_url
 
-EXPECTED = os.environ.get("JUHAM_TEST_BACKENDS", "")
-OURS = ["awscrt", "gmqtt", "memory", "paho", "paho2"]
 MARKERS = (
     "needs(*capabilities): only for backends that declare all of these",
     "lacks(*capabilities): only for backends that declare none of these",
 )
-
-
-def expected_backends():
-    """Those that must be there: the ones of this repository, unless the environment names others."""
-    return sorted(filter(None, EXPECTED.split(","))) or OURS
 
 
 def tested_backends():

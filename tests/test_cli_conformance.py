@@ -87,7 +87,7 @@ def test_a_known_failure_is_no_failure_until_it_passes(shouting):
     ("arguments", "code", "told"),
     [
         (["memorry"], 1, 'did you mean "memory"?'),
-        (["memory", "-k", "nonsense"], 2, "the subjects are publish, subscribe"),
+        (["memory", "-k", "nonsense"], 2, "the subjects are packaging, publish"),
         (["memory", "--known", "publish.payload_bytes"], 2, "CASE=WHY"),
         (["memory", "--known", "publish.nonsense=why"], 1, "publish.nonsense"),
         (["memory", "--url", "https://broker"], 1, "mqtt://"),

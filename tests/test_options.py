@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from juham_core.errors import InvalidArgumentError, OptionError, QosError, TopicError
+from juham_core.errors import InvalidArgumentError, NotSupportedError, OptionError, QosError, TopicError
 from juham_core.options import Options
 from juham_core.wire import Properties, Will
 
@@ -82,9 +82,9 @@ def test_what_does_not_go_together():
     with pytest.raises(OptionError, match="username"):
         Options(password="p")
     assert Options(password="p", protocol=5).password_bytes == b"p"
-    with pytest.raises(OptionError, match="protocol=5"):
+    with pytest.raises(NotSupportedError, match="protocol=5"):
         Options(properties=Properties(receive_maximum=5))
-    with pytest.raises(OptionError, match="protocol=5"):
+    with pytest.raises(NotSupportedError, match="protocol=5"):
         Options(will=Will("a", properties=Properties(will_delay_interval=1)))
 
 

@@ -1,7 +1,7 @@
 """The backends that are to be tested are there: a missing one fails, for nobody would miss its tests."""
 
 import pytest
-from conftest import expected_backends
+from expected import expected_backends
 
 import juham_core as juham
 

@@ -301,7 +301,7 @@ def test_connects_again_after_it_was_closed(own_broker):
 def test_closing_takes_no_time_and_leaves_no_task(own_broker, caplog):
     caplog.set_level(logging.WARNING)
     with connected(own_broker.port) as mqtt:
-        loop = mqtt._link._loop
+        loop = mqtt._link._home._loop
         mqtt.publish("a", "b", qos=2).wait(SECONDS)
     assert loop.is_closed()
     assert not asyncio.all_tasks(loop)
