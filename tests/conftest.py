@@ -76,10 +76,11 @@ def _capabilities(name):
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left():
+def nothing_is_left(request):
     watch = Watch()
     yield
-    watch.check()
+    if "kit" not in request.path.parts:  # the kit looks for itself, and knows what a library cannot help
+        watch.check()
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
 import ssl
@@ -244,6 +245,14 @@ def _subscribe_shared(kit: Kit) -> None:
     kit.create().subscribe(f"$share/group/{kit.topic}")
 
 
+def _run_in_loop(kit: Kit) -> None:
+    loop = asyncio.SelectorEventLoop()
+    try:
+        kit.create()._run_in(loop)
+    finally:
+        loop.close()
+
+
 def _configure(**options: Any) -> Callable[[Kit], None]:
     def use(kit: Kit) -> None:
         kit.create(**options).connect_to_server()
@@ -265,5 +274,6 @@ _USES: dict[str, Callable[[Kit], None]] = {
     "persistent_session": _configure(clean_start=False, client_id="kit"),
     "shared_subscriptions": _subscribe_shared,
     "manual_ack": _configure(manual_ack=True),
+    "callers_loop": _run_in_loop,
 }
 """How each capability is used."""

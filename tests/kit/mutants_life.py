@@ -120,7 +120,7 @@ class JNeverStops(JToy):
 
 
 @mutant("lifecycle.no_loop", "runs handlers before it is told to")
-class JStartsByItself(JToy):
+class JLoopsUnasked(JToy):
     def _open(self, options):
         super()._open(options)
         self.loop_start()

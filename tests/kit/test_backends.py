@@ -8,6 +8,31 @@ from juham_core.testing import BackendConformance
 _NAMED = os.environ.get("JUHAM_TEST_BACKENDS", "")
 _NAMES = sorted(filter(None, _NAMED.split(","))) or sorted({info.name for info in juham.backends()})
 
+_HIDDEN = "awscrt's PublishPacket shows neither DUP nor the packet identifier of a received message"
+_FORGOTTEN = "awscrt fails what is in flight when it is stopped; sent again as new, it carries no DUP"
+_BLINDED = "s2n keeps a connection whose handshake failed for 10 to 30 s (aws/s2n-tls#4508)"
+_COPIES = (
+    "Mosquitto sends a copy for each overlapping filter under MQTT 5, "
+    "and JMqtt does not tell them apart by subscription identifiers"
+)
+KNOWN = {
+    "awscrt": {
+        "handlers.qos_1_dup_shown": _HIDDEN,
+        "handlers.ack_missing": _HIDDEN,
+        "handlers.ack_given": _HIDDEN,
+        "reconnect.qos_1_cut_in_publish": _FORGOTTEN,
+        "reconnect.qos_1_cut_at_publish": _FORGOTTEN,
+        "reconnect.qos_1_cut_at_puback": _FORGOTTEN,
+        "reconnect.resent_in_order": _FORGOTTEN,
+        "connect.tls_untrusted": _BLINDED,
+        "connect.tls_wrong_host": _BLINDED,
+        "connect.tls_expired": _BLINDED,
+        "connect.tls_no_handshake": "awscrt cannot be told to give up a TLS handshake that is under way",
+        "subscribe.overlapping[mosquitto]": _COPIES,
+    }
+}
+
 for _name in _NAMES:
     _class = f"Test{_name.title()}"
-    globals()[_class] = type(_class, (BackendConformance,), {"backend": _name, "__module__": __name__})
+    _body = {"backend": _name, "known_failures": KNOWN.get(_name, {}), "__module__": __name__}
+    globals()[_class] = type(_class, (BackendConformance,), _body)
