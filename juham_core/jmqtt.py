@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from juham_core.capabilities import Capabilities
 from juham_core.connection import State
 from juham_core.defaults import HOST, KEEPALIVE, PORT, given
 from juham_core.errors import JuhamError, NotConnectedError, NotSupportedError, PublishError
-from juham_core.handlers import Handler, HandlerSlot
+from juham_core.events import Events
+from juham_core.guards import Guards
 from juham_core.hooks import hooks
 from juham_core.message import (
     RC_NO_CONN,
@@ -28,22 +28,18 @@ from juham_core.message import (
     closed_error,
     encode_payload,
 )
-from juham_core.object import Object
 from juham_core.options import Options
 from juham_core.outgoing import SubscribeRequest, UnsubscribeRequest, translated
-from juham_core.primitives import Backend
 from juham_core.statistics import Statistics
 from juham_core.subscribing import filters_of, subscriptions_of
-from juham_core.topics import check_topic
 from juham_core.vocabulary import Vocabulary
-from juham_core.wire.packets import MQTT_5, MQTT_311, Subscription
 from juham_core.wire.properties import Properties
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class JMqtt(Vocabulary, Backend, Object):
+class JMqtt(Vocabulary, Events, Guards):
     """An MQTT client over some library.
 
     **Threads.** Every public method may be called from any thread, from a handler, and before or after
@@ -62,8 +58,6 @@ class JMqtt(Vocabulary, Backend, Object):
 
     contract_version: ClassVar[int] = 1
     """The version of this contract that a backend was written for."""
-    capabilities: ClassVar[Capabilities] = Capabilities()
-    """What the backend can do; each one declares its own."""
     library: ClassVar[str] = ""
     """The distribution of the client library underneath, for people who ask what they run on."""
     _constants: ClassVar[frozenset[str]] = frozenset({"contract_version", "capabilities", "library"})
@@ -242,74 +236,6 @@ class JMqtt(Vocabulary, Backend, Object):
     ) -> None:
         self.disconnect_from_server()
 
-    # --- handlers -----------------------------------------------------------------------------------
-
-    def on_connect(self, mth: Handler | None) -> Handler | None:
-        """Set the handler of the broker's verdict on a connection: ``mth(client, userdata, flags, rc)``.
-
-        ``rc`` is 0 if it accepts, and else the CONNACK return code of MQTT 3.1.1 (section 3.2.2.3) or the
-        reason code of MQTT 5 (section 3.2.2.2). A handler with five arguments gets ``(client, userdata,
-        flags, reason_code, properties)``. Subscriptions are back before it is called. ``client.on_connect =
-        mth`` does the same.
-        """
-        return self._set_handler("on_connect", mth)
-
-    def on_disconnect(self, mth: Handler | None) -> Handler | None:
-        """Set the handler of a connection's end: ``mth(client, userdata, rc)``; ``rc`` 0 if it was asked for.
-
-        A handler with five arguments gets ``(client, userdata, flags, reason_code, properties)``.
-        """
-        return self._set_handler("on_disconnect", mth)
-
-    def on_message(self, mth: Handler | None) -> Handler | None:
-        """Set the handler of messages that no :meth:`message_callback_add` matches.
-
-        It is called as ``mth(client, userdata, message)`` with a :class:`~juham_core.message.MqttMsg`.
-        """
-        return self._set_handler("on_message", mth)
-
-    def on_publish(self, mth: Handler | None) -> Handler | None:
-        """Set the handler of finished publishes: ``mth(client, userdata, mid)``.
-
-        A handler with five arguments gets ``(client, userdata, mid, reason_code, properties)``.
-        """
-        return self._set_handler("on_publish", mth)
-
-    def on_subscribe(self, mth: Handler | None) -> Handler | None:
-        """Set the handler of SUBACK: ``mth(client, userdata, mid, granted_qos)``.
-
-        A handler with five arguments gets ``(client, userdata, mid, reason_codes, properties)``.
-        """
-        return self._set_handler("on_subscribe", mth)
-
-    def on_unsubscribe(self, mth: Handler | None) -> Handler | None:
-        """Set the handler of UNSUBACK: ``mth(client, userdata, mid)``.
-
-        A handler with five arguments gets ``(client, userdata, mid, reason_codes, properties)``.
-        """
-        return self._set_handler("on_unsubscribe", mth)
-
-    def message_callback_add(self, sub: str, callback: Handler) -> None:
-        """Call ``callback(client, userdata, message)`` for each message that matches the topic filter.
-
-        Such messages do not go to ``on_message``. A filter may have several callbacks; adding the same one
-        again changes nothing. Raises TopicError. This routes; :meth:`subscribe` asks the broker.
-        """
-        self._delivery.add(sub, callback)
-
-    def message_callback_remove(self, sub: str, callback: Handler | None = None) -> None:
-        """Remove one callback of a topic filter, or all of them; unknown ones do no harm."""
-        self._delivery.remove(sub, callback)
-
-    def _set_handler(self, event: str, handler: Handler | None) -> Handler | None:
-        if handler is None:
-            self._event_handlers.pop(event, None)
-        elif callable(handler):
-            self._event_handlers[event] = handler
-        else:
-            raise TypeError(f"{event} takes a function, not {type(handler).__name__}")
-        return handler
-
     # --- publishing and subscribing -----------------------------------------------------------------
 
     def publish(
@@ -468,48 +394,6 @@ class JMqtt(Vocabulary, Backend, Object):
             receipt._message = None
             self._report_published(receipt, None)
 
-    def _checked(self, message: MqttMsg) -> MqttMsg:
-        """Raise unless the message may be sent: it comes from the application, or from a hook."""
-        check_topic(message.topic)
-        if check_qos(message.qos) == 2:
-            self.capabilities.require("qos_2", self.get_class_id())
-        if message.properties:
-            if self._spoken_protocol < MQTT_5:
-                raise NotSupportedError("properties need MQTT 5: connect with the option protocol=5")
-            message.properties.check_allowed("publish")
-        return message
-
-    def _require(self, options: Options) -> None:
-        """Raise NotSupportedError unless the backend can do what the options ask for."""
-        needed = {
-            "tcp": options.transport == "tcp",
-            "websockets": options.transport == "websockets",
-            "unix_sockets": options.transport == "unix",
-            "in_process": options.transport == "memory",
-            "tls": options.tls,
-            "ssl_context": options.ssl_context is not None,
-            "mqtt_311": options.protocol == MQTT_311,
-            "mqtt_5": options.protocol == MQTT_5,
-            "bind_address": bool(options.bind_address),
-            "persistent_session": not options.clean_start,
-            "manual_ack": options.manual_ack,
-        }
-        for capability, wanted in needed.items():
-            if wanted:
-                self.capabilities.require(capability, self.get_class_id())
-
-    def _require_subscribable(self, subscriptions: list[Subscription]) -> None:
-        for subscription in subscriptions:
-            if subscription.topic_filter.startswith("$share/"):
-                self.capabilities.require("shared_subscriptions", self.get_class_id())
-            if subscription.qos == 2:
-                self.capabilities.require("qos_2", self.get_class_id())
-            plain = Subscription(subscription.topic_filter, subscription.qos)
-            if subscription != plain and self._spoken_protocol < MQTT_5:
-                raise NotSupportedError(
-                    "no_local, retain_as_published and retain_handling need MQTT 5: connect with protocol=5"
-                )
-
     def _apply_bounds(self) -> None:
         self._outgoing.max_queued = self._options.max_queued
         self._delivery.limit = self._options.max_received
@@ -540,8 +424,3 @@ class JMqtt(Vocabulary, Backend, Object):
             f"<{self.get_class_id()} {self.name!r}: "
             f"{self._options.describe()}, {self._connection.state.value}>"
         )
-
-
-for _event in ("on_connect", "on_disconnect", "on_message", "on_publish", "on_subscribe", "on_unsubscribe"):
-    # Each stays the documented method when looked up on the class, and takes assignment on a client.
-    setattr(JMqtt, _event, HandlerSlot(vars(JMqtt)[_event]))

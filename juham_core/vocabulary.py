@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from juham_core.errors import OptionError, PayloadError
-from juham_core.handlers import Handler
 from juham_core.message import check_qos, encode_payload
 from juham_core.options import Options
-from juham_core.topics import check_filter, check_topic
+from juham_core.topics import check_topic
 from juham_core.wire.packets import Will
 from juham_core.wire.properties import Properties
 
@@ -19,7 +18,6 @@ class Vocabulary:
     """Each of these changes the client's options; they take effect with the next connection."""
 
     options: Options
-    message_callback_add: Callable[[str, Handler], None]
 
     def configure(self, **options: Any) -> None:
         """Change connection options by name; see :class:`~juham_core.options.Options` for all of them.
@@ -27,16 +25,6 @@ class Vocabulary:
         Raises OptionError for one that is unknown or invalid, NotSupportedError for one the backend lacks.
         """
         self.options = self.options.changed(**options)
-
-    def topic_callback(self, sub: str) -> Callable[[Handler], Handler]:
-        """Make a decorator that calls ``message_callback_add`` for the topic filter. Raises TopicError."""
-        check_filter(sub)
-
-        def add(callback: Handler) -> Handler:
-            self.message_callback_add(sub, callback)
-            return callback
-
-        return add
 
     def username_pw_set(self, username: str | None, password: str | bytes | None = None) -> None:
         """Set the user name and password to connect with; None for none (MQTT 5 section 3.1.3.5)."""

@@ -1,0 +1,63 @@
+"""What is checked at the call, before anything is sent: the message, the options, the subscriptions."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from juham_core.capabilities import Capabilities
+from juham_core.errors import NotSupportedError
+from juham_core.message import MqttMsg, check_qos
+from juham_core.object import Object
+from juham_core.options import Options
+from juham_core.primitives import Backend
+from juham_core.topics import check_topic
+from juham_core.wire.packets import MQTT_5, MQTT_311, Subscription
+
+
+class Guards(Backend, Object):
+    """The checks that all backends share; one whose library can do less adds to them."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    """What the backend can do; each one declares its own."""
+
+    def _checked(self, message: MqttMsg) -> MqttMsg:
+        """Raise unless the message may be sent: it comes from the application, or from a hook."""
+        check_topic(message.topic)
+        if check_qos(message.qos) == 2:
+            self.capabilities.require("qos_2", self.get_class_id())
+        if message.properties:
+            if self._spoken_protocol < MQTT_5:
+                raise NotSupportedError("properties need MQTT 5: connect with the option protocol=5")
+            message.properties.check_allowed("publish")
+        return message
+
+    def _require(self, options: Options) -> None:
+        """Raise NotSupportedError unless the backend can do what the options ask for."""
+        needed = {
+            "tcp": options.transport == "tcp",
+            "websockets": options.transport == "websockets",
+            "unix_sockets": options.transport == "unix",
+            "in_process": options.transport == "memory",
+            "tls": options.tls,
+            "ssl_context": options.ssl_context is not None,
+            "mqtt_311": options.protocol == MQTT_311,
+            "mqtt_5": options.protocol == MQTT_5,
+            "bind_address": bool(options.bind_address),
+            "persistent_session": not options.clean_start,
+            "manual_ack": options.manual_ack,
+        }
+        for capability, wanted in needed.items():
+            if wanted:
+                self.capabilities.require(capability, self.get_class_id())
+
+    def _require_subscribable(self, subscriptions: list[Subscription]) -> None:
+        for subscription in subscriptions:
+            if subscription.topic_filter.startswith("$share/"):
+                self.capabilities.require("shared_subscriptions", self.get_class_id())
+            if subscription.qos == 2:
+                self.capabilities.require("qos_2", self.get_class_id())
+            plain = Subscription(subscription.topic_filter, subscription.qos)
+            if subscription != plain and self._spoken_protocol < MQTT_5:
+                raise NotSupportedError(
+                    "no_local, retain_as_published and retain_handling need MQTT 5: connect with protocol=5"
+                )
