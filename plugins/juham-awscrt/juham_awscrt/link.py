@@ -113,16 +113,17 @@ class Link:
         if client is not None:
             # Without a packet to send awscrt just closes the socket.
             client.stop(mqtt5.DisconnectPacket() if deliberate else None)
-            del client
-            self._await_end()
+            stopped = self._stopped.wait(STOP_TIMEOUT)
+            del client  # not before: awscrt may still be calling on its behalf
+            self._await_end(stopped)
         else:
             self._loop.close(STOP_TIMEOUT)
         self._search.close()
         self._reporter.close()
 
-    def _await_end(self) -> None:
+    def _await_end(self, stopped: bool) -> None:
         name = self.backend.name
-        if not self._stopped.wait(STOP_TIMEOUT):
+        if not stopped:
             # s2n, its TLS, makes whoever failed a handshake wait, and the socket with it.
             log.warning("%s: awscrt takes up to 30 s to end a connection whose TLS has failed", name)
             self._loop.release()

@@ -5,6 +5,7 @@ import threading
 import pytest
 from awscrt_support import Inbox, eventually
 
+from juham_core.broker import EmbeddedBroker
 from juham_core.errors import (
     NotConnectedError,
     NotSupportedError,
@@ -391,3 +392,24 @@ def test_an_error_in_a_report_is_logged_and_harms_nothing(connect, broker, caplo
     monkeypatch.setattr(client, "_received", received)
     client.publish(f"{topic}/a", "found", qos=1).wait(5)
     assert inbox.get().payload == b"found"
+
+
+def test_closing_while_messages_come_in_does_not_upset_the_library(make):
+    # Let go of before it has stopped, awscrt crashes the process, most times within a few rounds.
+    with EmbeddedBroker() as broker:
+        publisher = make(port=broker.port)
+        publisher.connect_to_server()
+        publisher.wait_until_connected(5)
+        for _ in range(30):
+            client, closed = make(port=broker.port), threading.Event()
+            client.on_message = lambda client, userdata, message, closed=closed: (
+                client.disconnect_from_server(),
+                closed.set(),
+            )
+            client.connect_to_server()
+            client.wait_until_connected(5)
+            client.loop_start()
+            client.subscribe("a", qos=1).wait(5)
+            for number in range(20):
+                publisher.publish("a", number, qos=1)
+            assert closed.wait(5)
