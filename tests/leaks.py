@@ -42,7 +42,7 @@ def kept():
 
 
 def refused_tls(capabilities):
-    """A TLS handshake fails inside: a library with a TLS of its own may be done with it only after the test."""
+    """A TLS handshake fails inside: a library with its own TLS may be done with it only after the test."""
     return contextlib.nullcontext() if capabilities.ssl_context else kept()
 
 

@@ -74,7 +74,7 @@ def test_the_same_errors_as_without_asyncio(backend):
         with pytest.raises(juham.BackendNotFoundError):
             await juham.aio.connect("mqtt://localhost", backend="no-such-backend")
         with pytest.raises(juham.NotSupportedError):
-            await juham.aio.connect("memory://x", backend="paho")
+            await juham.aio.connect("mqtt://localhost", backend="memory")
 
     run(main())
 
