@@ -10,7 +10,6 @@ _NAMES = sorted(filter(None, _NAMED.split(","))) or sorted({info.name for info i
 
 _HIDDEN = "awscrt's PublishPacket shows neither DUP nor the packet identifier of a received message"
 _FORGOTTEN = "awscrt fails what is in flight when it is stopped; sent again as new, it carries no DUP"
-_BLINDED = "s2n keeps a connection whose handshake failed for 10 to 30 s (aws/s2n-tls#4508)"
 _COPIES = (
     "Mosquitto sends a copy for each overlapping filter under MQTT 5, "
     "and JMqtt does not tell them apart by subscription identifiers"
@@ -24,15 +23,18 @@ KNOWN = {
         "reconnect.qos_1_cut_at_publish": _FORGOTTEN,
         "reconnect.qos_1_cut_at_puback": _FORGOTTEN,
         "reconnect.resent_in_order": _FORGOTTEN,
-        "connect.tls_untrusted": _BLINDED,
-        "connect.tls_wrong_host": _BLINDED,
-        "connect.tls_expired": _BLINDED,
         "connect.tls_no_handshake": "awscrt cannot be told to give up a TLS handshake that is under way",
         "subscribe.overlapping[mosquitto]": _COPIES,
     }
 }
 
+# s2n, awscrt's TLS, keeps a connection whose handshake failed for 10 to 30 s (aws/s2n-tls#4508): what these
+# cases leave behind is sometimes gone in time and mostly not. A known failure would have to fail each time.
+# tests/backends tries the same without looking at what is left.
+LEFT_OUT = {"awscrt": ("tls_untrusted", "tls_wrong_host", "tls_expired")}
+
 for _name in _NAMES:
     _class = f"Test{_name.title()}"
     _body = {"backend": _name, "known_failures": KNOWN.get(_name, {}), "__module__": __name__}
+    _body.update(dict.fromkeys(LEFT_OUT.get(_name, ())))  # in a derived class the name takes the case away
     globals()[_class] = type(_class, (BackendConformance,), _body)
