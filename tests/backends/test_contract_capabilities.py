@@ -1,6 +1,7 @@
 """The contract: what a backend declares works, and what it does not declare raises."""
 
 import ssl
+from datetime import datetime, timedelta, timezone
 
 import pytest
 import trustme
@@ -201,9 +202,9 @@ def encrypted(authority):
     """Start brokers that show a certificate for the given names."""
     started = []
 
-    def start(*names, client_certificates=False):
+    def start(*names, client_certificates=False, **validity):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(*names).configure_cert(context)
+        authority.issue_cert(*names, **validity).configure_cert(context)
         if client_certificates:
             authority.configure_trust(context)
             context.verify_mode = ssl.CERT_REQUIRED
@@ -246,6 +247,11 @@ class TestTls:
 
     def test_a_certificate_for_another_host(self, create, encrypted, ca_certs):
         port = encrypted("other.example").port
+        refused(create(host="127.0.0.1", port=port, tls=True, ca_certs=ca_certs))
+
+    def test_a_certificate_that_has_expired(self, create, encrypted, ca_certs):
+        yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+        port = encrypted("127.0.0.1", not_after=yesterday).port
         refused(create(host="127.0.0.1", port=port, tls=True, ca_certs=ca_certs))
 
     def test_insecure_accepts_any(self, create, encrypted):
