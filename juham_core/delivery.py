@@ -122,18 +122,19 @@ class Delivery:
         else:
             self._dispatcher.put(self._disconnected, *arguments)
 
-    def received(self, message: MqttMsg) -> None:
-        """Put a message in the queue, past the hooks and within the bound."""
+    def received(self, message: MqttMsg) -> bool:
+        """Put a message in the queue, past the hooks and within the bound; False if there was no room."""
         self._statistics.received += 1
         if hooks.received:
             changed = hooks.replace("received", self._client, message)
             if changed is None:
                 self._statistics.dropped["hook"] += 1
-                return
+                return True
             message = changed
         if self._dispatcher.waiting >= self.limit and not self._make_room(message):
-            return
+            return False
         self._dispatcher.put_message(self._deliver, message)
+        return True
 
     def after(self, function: Callable[[], None]) -> None:
         """Have a function called on the dispatching thread once all that has been received is handled."""

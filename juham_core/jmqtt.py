@@ -29,7 +29,7 @@ from juham_core.message import (
     encode_payload,
 )
 from juham_core.options import Options
-from juham_core.outgoing import SubscribeRequest, UnsubscribeRequest, translated
+from juham_core.outgoing import UnsubscribeRequest, translated
 from juham_core.statistics import Statistics
 from juham_core.subscribing import filters_of, subscriptions_of
 from juham_core.vocabulary import Vocabulary
@@ -296,6 +296,12 @@ class JMqtt(Vocabulary, Events, Guards):
         paho's attributes. Without a connection the subscription waits for one. It stands, through every
         reconnect, until :meth:`unsubscribe`.
 
+        A message that matches several filters is delivered once, to every handler whose filter matches it.
+        Where the broker sends a copy for each (MQTT 5 section 3.3.4), JMqtt tells them apart by subscription
+        identifiers of its own, and gives the application the one that comes first; ``statistics.dropped``
+        counts the others as ``copy``. MQTT 3.1.1 has nothing that tells copies apart: there a broker that
+        sends them has them delivered. A retained message is replayed for each subscription.
+
         The receipt's ``wait`` raises SubscribeError, naming the filters, if the broker refuses any. Raises
         TopicError, QosError and NotSupportedError at the call.
         """
@@ -311,7 +317,8 @@ class JMqtt(Vocabulary, Events, Guards):
             # paho's idiom is to subscribe in on_connect; the ledger has just done that.
             self._ledger.join(receipt)
         elif self._ledger.want(subscriptions, receipt):
-            self._outgoing.request(SubscribeRequest(subscriptions, [receipt]))
+            for request in self._ledger.requests(subscriptions, [receipt]):
+                self._outgoing.request(request)
         return receipt
 
     def unsubscribe(self, topic: Any, properties: Any = None) -> UnsubscribeReceipt:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
 
 from juham_core.errors import SubscribeError
 from juham_core.message import SubscribeReceipt, UnsubscribeReceipt
 from juham_core.outgoing import SubscribeRequest, UnsubscribeRequest
+from juham_core.topics import FilterTree, overlap, split_share
 from juham_core.wire.packets import Subscription
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode
 
 CHUNK = 8
 """Filters in one SUBSCRIBE: some brokers take no more."""
+_MOST_IDENTIFIERS: Final = 268_435_455
+_MOST_TOPICS: Final = 1_000
 
 
 @dataclass
@@ -20,6 +26,8 @@ class Entry:
     """A subscription the application wants, and what the broker made of it."""
 
     subscription: Subscription
+    identifier: int = 0
+    """Its own, if it overlaps with one that was there before it; else 0, and it is sent without."""
     granted: int | None = None
     ever_granted: bool = False
 
@@ -34,6 +42,11 @@ class Ledger:
         self._farewells: dict[str, list[UnsubscribeReceipt]] = {}
         self._restored: dict[str, Subscription] = {}
         self._live = False
+        self._filters: FilterTree[str] = FilterTree()
+        self._identified = False
+        self._expected: dict[str, frozenset[int]] = {}
+        self.overlapping = False
+        """True while the broker may send copies of a message that :meth:`expected` tells apart."""
 
     def subscriptions(self) -> dict[str, int | None]:
         """Each topic filter with the QoS the broker granted; None while it has not answered."""
@@ -46,7 +59,9 @@ class Ledger:
         with self._lock:
             for subscription in subscriptions:
                 overtaken += self._farewells.pop(subscription.topic_filter, [])
-                entry = self._entries.setdefault(subscription.topic_filter, Entry(subscription))
+                entry = self._entries.get(subscription.topic_filter)
+                if entry is None:
+                    entry = self._enter(subscription)
                 entry.subscription = subscription
                 entry.granted = None
             live = self._live
@@ -60,7 +75,7 @@ class Ledger:
         """Strike filters out; True if the broker is to be told now, else it is if its session outlived us."""
         with self._lock:
             for topic_filter in topic_filters:
-                self._entries.pop(topic_filter, None)
+                self._strike_out(topic_filter)
                 if not self._live:
                     self._farewells.setdefault(topic_filter, []).append(receipt)
             live = self._live
@@ -98,14 +113,50 @@ class Ledger:
                     for topic_filter in request.topic_filters:
                         self._farewells.setdefault(topic_filter, []).extend(request.receipts)
 
-    def restore(self, session_present: bool) -> list[SubscribeRequest | UnsubscribeRequest]:
-        """Return what a new connection has to be told.
+    def requests(
+        self, subscriptions: list[Subscription], receipts: Iterable[SubscribeReceipt] = ()
+    ) -> list[SubscribeRequest]:
+        """Return the SUBSCRIBEs that bring these: an identifier needs one to itself (section 3.8.2.1.2)."""
+        with self._lock:
+            plain: list[Subscription] = []
+            groups = [plain]
+            for subscription in subscriptions:
+                entry = self._entries.get(subscription.topic_filter)
+                if self._identified and entry is not None and entry.identifier:
+                    groups.append([replace(subscription, identifier=entry.identifier)])
+                else:
+                    plain.append(subscription)
+        return [SubscribeRequest(group, list(receipts)) for group in groups if group]
+
+    def expected(self, topic: str) -> frozenset[int]:
+        """The identifiers with which a message of this topic may come, 0 for none; from the library's thread.
+
+        Shared subscriptions are left out: what comes by them is nobody's copy.
+        """
+        found = self._expected.get(topic)
+        if found is None:
+            with self._lock:
+                names = self._filters.match(topic)
+                found = frozenset(
+                    self._entries[name].identifier for name in names if split_share(name)[0] is None
+                )
+                if len(self._expected) >= _MOST_TOPICS:
+                    self._expected.clear()
+                self._expected[topic] = found
+        return found
+
+    def restore(
+        self, session_present: bool, identified: bool = False
+    ) -> list[SubscribeRequest | UnsubscribeRequest]:
+        """Return what a new connection has to be told; ``identified``: it takes subscription identifiers.
 
         With its session present the broker remembers (MQTT 5 section 3.2.2.1.1): only what it never granted
         is sent, and what was given up meanwhile. Without, everything is, once.
         """
         with self._lock:
             self._live = True
+            self._identified = identified
+            self._look_for_overlaps()
             gone, self._orphans = self._split_orphans()
             farewells, self._farewells = self._farewells, {}
             if not session_present:
@@ -121,8 +172,9 @@ class Ledger:
             for receipts in farewells.values():
                 for receipt in receipts:
                     receipt._resolve()
-        for start in range(0, len(due), CHUNK):
-            requests.append(SubscribeRequest(due[start : start + CHUNK], []))
+        for request in self.requests(due):
+            for start in range(0, len(request.subscriptions), CHUNK):
+                requests.append(SubscribeRequest(request.subscriptions[start : start + CHUNK], []))
         return requests
 
     def answered(self, request: SubscribeRequest, codes: list[int], why: str = "") -> list[str]:
@@ -146,7 +198,7 @@ class Ledger:
                     entry.granted = None
                     lost.append(f"{name!r} ({ReasonCode(code)})")
                 else:
-                    del self._entries[name]
+                    self._strike_out(name)
             receipts = [*request.receipts, *self._orphans]
         for receipt in receipts:
             receipt._answer(verdict, why)
@@ -166,6 +218,40 @@ class Ledger:
         for receipts in farewells.values():
             for farewell in receipts:
                 farewell._resolve()
+
+    def _enter(self, subscription: Subscription) -> Entry:
+        name = subscription.topic_filter
+        plain = split_share(name)[1]
+        entry = self._entries[name] = Entry(subscription, self._identifier_for(name, plain))
+        self._filters.add(plain, name)
+        self._look_for_overlaps()
+        return entry
+
+    def _strike_out(self, name: str) -> None:
+        if self._entries.pop(name, None) is not None:
+            self._filters.remove(split_share(name)[1], name)
+            self._look_for_overlaps()
+
+    def _identifier_for(self, name: str, plain: str) -> int:
+        """0 for a filter that overlaps with no other; else the same in every connection and process.
+
+        So what a broker has kept in a session can be told apart, too.
+        """
+        if "+" in plain or "#" in plain:
+            overlaps = any(overlap(plain, split_share(other)[1]) for other in self._entries)
+        else:
+            overlaps = bool(self._filters.match(plain))
+        if not overlaps:
+            return 0
+        used = {entry.identifier for entry in self._entries.values()}
+        identifier = zlib.crc32(name.encode()) % _MOST_IDENTIFIERS + 1
+        while identifier in used:
+            identifier = identifier % _MOST_IDENTIFIERS + 1
+        return identifier
+
+    def _look_for_overlaps(self) -> None:
+        self._expected = {}
+        self.overlapping = self._identified and any(entry.identifier for entry in self._entries.values())
 
     def _split_orphans(self) -> tuple[list[SubscribeReceipt], list[SubscribeReceipt]]:
         gone = [orphan for orphan in self._orphans if not self._entries.keys() >= orphan._open.keys()]

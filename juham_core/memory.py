@@ -18,6 +18,7 @@ from juham_core.errors import NotConnectedError
 from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg
 from juham_core.options import Options
+from juham_core.subscribing import properties_of
 from juham_core.wire import packets
 from juham_core.wire.exchanges import Exchanges, Finished
 from juham_core.wire.packets import MQTT_5, Connect, Packet, Subscription
@@ -106,7 +107,7 @@ class JMemory(JMqtt):
         hub, link = self._connected()
         with hub.lock:
             key = self._exchanges.take_id()
-        hub.call(link, packets.Subscribe(key, subscriptions))
+        hub.call(link, packets.Subscribe(key, subscriptions, properties_of(subscriptions)))
         return key
 
     def _unsubscribe(self, topic_filters: list[str]) -> int:

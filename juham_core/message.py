@@ -297,6 +297,13 @@ class SubscribeReceipt(Receipt):
         text = f"the broker refused to subscribe to {listed}" + (f": {why}" if why else "")
         return self._resolve(SubscribeError(text, refused=refused))
 
+    def _codes(self, last: list[int]) -> list[int]:
+        """The codes of all filters, in order, once the ``last`` of them have come; else an empty list."""
+        if len(last) == len(self.topic_filters):
+            return last
+        codes = [self._open[topic_filter] for topic_filter in self.topic_filters]
+        return [] if -1 in codes else codes
+
 
 class UnsubscribeReceipt(Receipt):
     """The receipt of an unsubscribe: done on UNSUBACK (MQTT 5 section 3.11)."""

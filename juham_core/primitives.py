@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from juham_core.connection import Connection, State
+from juham_core.copies import Copies
 from juham_core.delivery import Delivery
 from juham_core.errors import (
     ConnectError,
@@ -31,7 +32,7 @@ from juham_core.outgoing import Outgoing, SubscribeRequest, UnsubscribeRequest
 from juham_core.statistics import Statistics
 from juham_core.watchdog import Watchdog, watchdog
 from juham_core.wire.aliases import TopicAliases
-from juham_core.wire.packets import MQTT_311, Subscription
+from juham_core.wire.packets import MQTT_5, MQTT_311, Subscription
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode, connack_to_v3
 
@@ -59,6 +60,7 @@ class Backend(ABC):
         self._statistics = Statistics()
         self._delivery = Delivery(self, self._statistics)
         self._ledger = Ledger()
+        self._copies = Copies(self._ledger.expected, self._delivery.received)
         self._watchdog: Watchdog = watchdog
         self._outgoing = Outgoing(self, self._on_acknowledged, self._on_subscribed)
         self._aliases = TopicAliases()
@@ -105,7 +107,13 @@ class Backend(ABC):
 
     @abstractmethod
     def _subscribe(self, subscriptions: list[Subscription]) -> int:
-        """Send one SUBSCRIBE and return the key that :meth:`_suback` will be given."""
+        """Send one SUBSCRIBE and return the key that :meth:`_suback` will be given.
+
+        Under MQTT 5 ``subscriptions[0].identifier`` is its subscription identifier (section 3.8.2.1.2),
+        unless that is 0: report it with each message of this subscription, in the properties. A library
+        without them leaves it out; the application then gets all copies of a broker that sends one for each
+        filter.
+        """
 
     @abstractmethod
     def _unsubscribe(self, topic_filters: list[str]) -> int:
@@ -158,7 +166,9 @@ class Backend(ABC):
             )
             self._outgoing.limits = BrokerLimits.announced(properties)
             self._ledger.orphan(self._outgoing.leftover())
-            requests = self._ledger.restore(session_present)
+            if not session_present:
+                self._copies.clear()
+            requests = self._ledger.restore(session_present, self._takes_identifiers(properties))
             self._outgoing.up(resent, requests)
             if self._options.ack_timeout:
                 self._watchdog.watch(self._connection, self._options.ack_timeout / 4, self._check_answers)
@@ -217,7 +227,19 @@ class Backend(ABC):
             except MalformedPacketError as exc:
                 self._lost(exc)
                 return
-        self._delivery.received(MqttMsg(topic, payload, qos, retain, dup, mid, properties))
+        message = MqttMsg(topic, payload, qos, retain, dup, mid, properties)
+        if not self._ledger.overlapping or retain:  # a replay answers one subscription: it is no copy
+            self._delivery.received(message)
+            return
+        manual = qos > 0 and self._attempted.manual_ack
+        if not self._copies.received(message, manual):
+            self._statistics.dropped["copy"] += 1
+            if manual:
+                self._ack(mid, qos)
+
+    def _takes_identifiers(self, connack: Properties) -> bool:
+        five = self._spoken_protocol == MQTT_5
+        return five and connack.get("subscription_identifier_available", 1) != 0
 
     @property
     def _spoken_protocol(self) -> int:
@@ -287,15 +309,17 @@ class Backend(ABC):
             lost = self._ledger.answered(request, codes, (properties and properties.reason_string) or "")
             if lost:
                 log.error("%s: the broker no longer grants %s", self.name, ", ".join(lost))
-            event = "on_subscribe"
+            if "on_subscribe" in self._event_handlers:
+                for receipt in request.receipts:
+                    answer_codes = receipt._codes(codes)
+                    if answer_codes:
+                        self._delivery.answered("on_subscribe", receipt.mid, answer_codes, properties)
         else:
             error = _unsubscribe_error(request.topic_filters, codes)
             for receipt in request.receipts:
                 receipt._resolve(error)
-            event = "on_unsubscribe"
-        if event in self._event_handlers:
-            for receipt in request.receipts:
-                self._delivery.answered(event, receipt.mid, codes, properties)
+                if "on_unsubscribe" in self._event_handlers:
+                    self._delivery.answered("on_unsubscribe", receipt.mid, codes, properties)
 
 
 def _unsubscribe_error(topic_filters: list[str], codes: list[int]) -> SubscribeError | None:

@@ -8,6 +8,7 @@ from juham_core.errors import InvalidArgumentError, TopicError
 from juham_core.message import check_qos
 from juham_core.topics import check_filter
 from juham_core.wire.packets import Subscription
+from juham_core.wire.properties import Properties
 
 
 def subscriptions_of(topic: Any, qos: int = 0, options: Any = None) -> list[Subscription]:
@@ -20,6 +21,12 @@ def subscriptions_of(topic: Any, qos: int = 0, options: Any = None) -> list[Subs
     if not topic:
         raise TopicError("subscribe to at least one topic filter")
     return [_one(item, qos, options) for item in topic]
+
+
+def properties_of(subscriptions: list[Subscription]) -> Properties:
+    """The properties of the SUBSCRIBE that brings what a backend's ``_subscribe`` is given."""
+    identifier = subscriptions[0].identifier
+    return Properties(subscription_identifier=identifier) if identifier else Properties()
 
 
 def _one(item: Any, qos: int, options: Any) -> Subscription:

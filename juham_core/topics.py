@@ -70,6 +70,20 @@ def matches(topic_filter: str, topic: str) -> bool:
     return len(wanted) == len(levels)
 
 
+def overlap(one: str, other: str) -> bool:
+    """Tell whether there is a topic that both filters match; both valid and unshared (section 3.3.4)."""
+    if "$" in (one[0], other[0]) and (one[0] in "+#" or other[0] in "+#"):
+        return False
+    left, right = one.split("/"), other.split("/")
+    for mine, yours in zip(left, right, strict=False):
+        if mine == "#" or yours == "#":
+            return True
+        if mine not in (yours, "+") and yours != "+":
+            return False
+    longer = max(left, right, key=len)
+    return len(left) == len(right) or longer[min(len(left), len(right)) :] == ["#"]
+
+
 def _check_text(text: object, what: str) -> str:
     if not isinstance(text, str):
         raise TopicError(f"a {what} is a str, not {type(text).__name__}")

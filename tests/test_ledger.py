@@ -175,3 +175,60 @@ def test_closing_fails_what_waits_and_keeps_the_subscriptions(ledger):
         receipt.wait(0)
     goodbye.wait(0)
     assert sent(ledger.restore(session_present=False)) == [["a"]]
+
+
+# --- filters that overlap ---------------------------------------------------------------------------
+
+
+def identifiers(requests):
+    return [request.subscriptions[0].identifier for request in requests]
+
+
+def test_of_overlapping_filters_the_later_ones_have_identifiers(ledger):
+    ledger.restore(session_present=False, identified=True)
+    want(ledger, "a/b", "c", "a/#", "d/+", "+/b")
+    wanted = [Subscription(name) for name in ledger.subscriptions()]
+    requests = ledger.requests(wanted)
+    assert sent(requests) == [["a/b", "c", "d/+"], ["a/#"], ["+/b"]]
+    assert identifiers(requests)[0] == 0
+    assert len(set(identifiers(requests))) == 3
+    assert ledger.overlapping
+    assert ledger.expected("a/b") == set(identifiers(requests))
+    assert ledger.expected("d/x") == ledger.expected("c") == {0}
+    assert ledger.expected("d/b") == {0, identifiers(requests)[2]}
+
+
+def test_identifiers_are_the_same_in_every_connection_and_process(ledger):
+    want(ledger, "a/b", "a/#")
+    first = identifiers(ledger.restore(session_present=False, identified=True))
+    ledger.orphan([])
+    assert identifiers(ledger.restore(session_present=False, identified=True)) == first
+    other = Ledger()
+    want(other, "a/b", "a/#")
+    assert identifiers(other.restore(session_present=False, identified=True)) == first
+
+
+def test_without_identifiers_nothing_is_told_apart(ledger):
+    want(ledger, "a/b", "a/#")
+    assert sent(ledger.restore(session_present=False)) == [["a/b", "a/#"]]
+    assert not ledger.overlapping
+
+
+def test_shared_filters_are_told_apart_and_expected_of_nobody(ledger):
+    ledger.restore(session_present=False, identified=True)
+    want(ledger, "$share/g/a", "a", "+")
+    requests = ledger.requests([Subscription(name) for name in ledger.subscriptions()])
+    assert sent(requests) == [["$share/g/a"], ["a"], ["+"]]
+    assert ledger.expected("a") == set(identifiers(requests)[1:])
+
+
+def test_what_no_longer_overlaps_is_no_longer_looked_at(ledger):
+    ledger.restore(session_present=False, identified=True)
+    want(ledger, "a/b", "a/#")
+    ledger.answered(SubscribeRequest([Subscription("a/b"), Subscription("a/#")], []), [0, 0x80])
+    assert not ledger.overlapping
+    want(ledger, "a/+")
+    assert ledger.overlapping
+    give_up(ledger, "a/+")
+    assert not ledger.overlapping
+    assert ledger.expected("a/b") == {0}

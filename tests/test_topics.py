@@ -1,5 +1,6 @@
 """Topic names and filters: what is valid, what matches, and the tree that finds the matching."""
 
+import itertools
 import re
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from juham_core.errors import TopicError
-from juham_core.topics import FilterTree, check_filter, check_topic, matches, split_share
+from juham_core.topics import FilterTree, check_filter, check_topic, matches, overlap, split_share
 
 LEVELS = st.sampled_from(["", "a", "b", "$x", "ab"])
 TOPICS = st.lists(LEVELS, min_size=1, max_size=4).map("/".join).filter(bool)
@@ -151,3 +152,17 @@ def test_invalid_filters(topic_filter):
 def test_a_shared_filter_is_split():
     assert split_share("$share/group/a/+/#") == ("group", "a/+/#")
     assert split_share("a/b") == (None, "a/b")
+
+
+def test_filters_overlap_if_a_topic_matches_both():
+    def texts(levels, most):
+        for count in range(1, most + 1):
+            yield from ("/".join(each) for each in itertools.product(levels, repeat=count))
+
+    topics = list(texts(("a", "b", "$x"), 4))
+    plain = list(texts(("a", "$x", "+"), 3))
+    filters = [*plain, *(f"{each}/#" for each in plain), "#"]
+    matched = {each: {topic for topic in topics if matches(each, topic)} for each in filters}
+    for one, other in itertools.combinations_with_replacement(filters, 2):
+        expected = bool(matched[one] & matched[other])
+        assert (overlap(one, other), overlap(other, one)) == (expected, expected), (one, other)

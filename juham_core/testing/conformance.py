@@ -16,6 +16,7 @@ from juham_core.testing.cases.loop import LoopCases
 from juham_core.testing.cases.matching import MatchingCases
 from juham_core.testing.cases.mqtt5 import Mqtt5Cases
 from juham_core.testing.cases.mqtt5_session import Mqtt5SessionCases
+from juham_core.testing.cases.overlapping import OverlappingCases
 from juham_core.testing.cases.packaging import PackagingCases
 from juham_core.testing.cases.publish import PublishCases
 from juham_core.testing.cases.receipts import ReceiptCases
@@ -53,6 +54,7 @@ class BackendConformance(
     WillCases,
     Mqtt5Cases,
     Mqtt5SessionCases,
+    OverlappingCases,
     EnduranceCases,
 ):
     """The contract of :class:`~juham_core.jmqtt.JMqtt`, case by case, for one backend.

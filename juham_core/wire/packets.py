@@ -19,13 +19,18 @@ MAX_PAYLOAD: Final = 268_435_455
 
 @dataclass(slots=True)
 class Subscription:
-    """One topic filter and how it is subscribed to (MQTT 5 section 3.8.3.1)."""
+    """One topic filter and how it is subscribed to (MQTT 5 section 3.8.3.1).
+
+    ``identifier`` is JMqtt's word to a backend, not a part of the filter's options: see
+    :meth:`juham_core.primitives.Backend._subscribe`.
+    """
 
     topic_filter: str
     qos: int = 0
     no_local: bool = False
     retain_as_published: bool = False
     retain_handling: int = 0
+    identifier: int = field(default=0, compare=False)
 
 
 @dataclass(slots=True)

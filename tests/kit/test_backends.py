@@ -10,10 +10,6 @@ _NAMES = sorted(filter(None, _NAMED.split(","))) or sorted({info.name for info i
 
 _HIDDEN = "awscrt's PublishPacket shows neither DUP nor the packet identifier of a received message"
 _FORGOTTEN = "awscrt fails what is in flight when it is stopped; sent again as new, it carries no DUP"
-_COPIES = (
-    "Mosquitto sends a copy for each overlapping filter under MQTT 5, "
-    "and JMqtt does not tell them apart by subscription identifiers"
-)
 KNOWN = {
     "awscrt": {
         "handlers.qos_1_dup_shown": _HIDDEN,
@@ -24,7 +20,6 @@ KNOWN = {
         "reconnect.qos_1_cut_at_puback": _FORGOTTEN,
         "reconnect.resent_in_order": _FORGOTTEN,
         "connect.tls_no_handshake": "awscrt cannot be told to give up a TLS handshake that is under way",
-        "subscribe.overlapping[mosquitto]": _COPIES,
     }
 }
 

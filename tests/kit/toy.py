@@ -17,6 +17,7 @@ from typing import ClassVar
 from juham_core.capabilities import Capabilities
 from juham_core.errors import MalformedPacketError, NotConnectedError
 from juham_core.jmqtt import JMqtt
+from juham_core.subscribing import properties_of
 from juham_core.wire import MQTT_5, Connect, Decoder, Properties, encode, packets
 from juham_core.wire.exchanges import Exchanges, Finished
 
@@ -121,7 +122,7 @@ class JToy(JMqtt):
     def _subscribe(self, subscriptions):
         with self._state:
             key = self._exchanges.take_id()
-        self._send(packets.Subscribe(key, subscriptions))
+        self._send(packets.Subscribe(key, subscriptions, properties_of(subscriptions)))
         return key
 
     def _unsubscribe(self, topic_filters):

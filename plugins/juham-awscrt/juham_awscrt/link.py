@@ -180,7 +180,8 @@ class Link:
                     mqtt5.RetainHandlingType(one.retain_handling),
                 )
                 for one in subscriptions
-            ]
+            ],
+            subscriptions[0].identifier or None,
         )
         return self._hand_over("subscribe", packet, partial(self._reports.subscribed, len(subscriptions)))
 

@@ -218,7 +218,12 @@ def build_subscribe(subscriptions: list[Subscription], protocol: Any) -> tuple[i
     """Packet identifier and SUBSCRIBE."""
     wanted = [
         gmqtt.Subscription(
-            item.topic_filter, item.qos, item.no_local, item.retain_as_published, item.retain_handling
+            item.topic_filter,
+            item.qos,
+            item.no_local,
+            item.retain_as_published,
+            item.retain_handling,
+            item.identifier or None,
         )
         for item in subscriptions
     ]

@@ -17,6 +17,7 @@ from paho.mqtt.packettypes import PacketTypes
 from juham_core.errors import ConnectError, NotConnectedError
 from juham_core.message import MqttMsg
 from juham_core.options import Options
+from juham_core.subscribing import properties_of
 from juham_core.wire.packets import Subscription
 from juham_paho import sockets
 from juham_paho.network import Network
@@ -92,8 +93,9 @@ class Driver(Network):
         """See :meth:`juham_core.primitives.Backend._subscribe`."""
         five = self._client._protocol == MQTTv5
         filters = [(sub.topic_filter, subscribe_options(sub) if five else sub.qos) for sub in subscriptions]
+        properties = to_paho(properties_of(subscriptions), PacketTypes.SUBSCRIBE)
         with self._handing_over:
-            return self._sent(self._paho.subscribe(filters), "subscribe")
+            return self._sent(self._paho.subscribe(filters, properties=properties), "subscribe")
 
     def unsubscribe(self, topic_filters: list[str]) -> int:
         """See :meth:`juham_core.primitives.Backend._unsubscribe`."""
