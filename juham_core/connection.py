@@ -3,59 +3,29 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import Final
 
 from juham_core.errors import AuthError, ConnectError, ConnectTimeoutError
 from juham_core.options import Options
+from juham_core.pace import SUSPICIOUS, Pace
+from juham_core.servers import Server
+from juham_core.verdicts import FINAL, STOPPING, as_connect_error, reason, refusal, suspicion
 from juham_core.wire import reasons
-from juham_core.wire.reasons import ReasonCode
 
 log = logging.getLogger("juham.connection")
-
-CREDENTIALS: Final = frozenset(
-    {
-        reasons.CLIENT_IDENTIFIER_NOT_VALID,
-        reasons.BAD_USER_NAME_OR_PASSWORD,
-        reasons.NOT_AUTHORIZED,
-        reasons.BANNED,
-        reasons.BAD_AUTHENTICATION_METHOD,
-    }
-)
-"""Refusals that say who asks is not welcome: an AuthError, and no further attempt."""
-FINAL: Final = CREDENTIALS | {
-    reasons.UNSUPPORTED_PROTOCOL_VERSION,
-    reasons.SESSION_TAKEN_OVER,
-    reasons.USE_ANOTHER_SERVER,
-    reasons.SERVER_MOVED,
-}
-"""What trying again cannot mend."""
-
 
 class State(Enum):
     """Where a connection is."""
 
     CLOSED = "closed"
     OPENING = "waiting for the broker's verdict"
+    TURNING = "turning to the next server"
     CONNECTED = "connected"
     WAITING = "waiting to try again"
     STOPPED = "given up"
-
-
-def refusal(code: int, where: str, why: str | None = None) -> ConnectError:
-    """The error for a CONNACK that refuses (MQTT 5 section 3.2.2.2); ``why``: the broker's reason string."""
-    text = f"{where} refused the connection: {_reason(code, why)}"
-    if code in CREDENTIALS:
-        return AuthError(f"{text}; check username, password and client_id", reason_code=code)
-    return ConnectError(text, reason_code=code)
-
-
-def _reason(code: int, why: str | None) -> str:
-    return f"{ReasonCode(code)} ({why})" if why else str(ReasonCode(code))
 
 
 class Connection:
@@ -69,23 +39,30 @@ class Connection:
     def __init__(
         self,
         name: str,
-        attempt: Callable[[], None],
+        attempt: Callable[[Server], None],
         release: Callable[[bool], None],
         options: Callable[[], Options],
+        attempted: Callable[[], Options],
     ) -> None:
         self.state = State.CLOSED
         self.error: ConnectError | None = None
+        self.ending: ConnectError | None = None
+        """Why the last connection ended by itself, which ``error`` soon tells no more."""
         self.watch: Callable[[State], None] | None = None
         """Told of every new state, from any thread, with locks held: it must not wait for anything."""
         self._name = name
         self._attempt = attempt
         self._release = release
         self._options = options
+        self._attempted = attempted  # those of the last attempt
+        self._pace = Pace()
+        self._was_up = False
         self._changed = threading.Condition(threading.RLock())
         self._closing = threading.Event()
         self._opening = threading.RLock()  # held during the first attempt, which closing waits for
         self._supervisor: threading.Thread | None = None
-        self._failures = 0
+        self.short_lived = 0
+        """How many connections were accepted and did not last."""
 
     @property
     def closing(self) -> bool:
@@ -93,7 +70,10 @@ class Connection:
         return self._closing.is_set()
 
     def open(self) -> None:
-        """Make the first attempt on the calling thread, and have the verdict waited for on another."""
+        """Make the first attempt on the calling thread, and have the verdict waited for on another.
+
+        Where one server cannot be reached it is the next one's turn; what is raised tells of all.
+        """
         with self._changed:
             idle = self.state is State.CLOSED or (self.state is State.STOPPED and not self.closing)
             if not idle:
@@ -103,13 +83,14 @@ class Connection:
             stopped = self.state is State.STOPPED
             self.state = State.OPENING
             self.error = None
-            self._failures = 0
+            self._pace.begin()
+            self._was_up = False
             self._closing.clear()
         with self._opening:
             try:
                 if stopped:
                     self._release(False)
-                self._attempt()
+                self._reach_one()
                 self._check_not_closed()
             except BaseException:
                 self._release(False)
@@ -121,6 +102,29 @@ class Connection:
                 if self.state is not State.CONNECTED:
                     self._supervise()
 
+    def _reach_one(self) -> None:
+        """Make attempts until a server is reached, and raise if none is."""
+        while True:
+            options = self._options()
+            try:
+                self._attempt(self._pace.server(options))
+            except ConnectError as exc:
+                with self._changed:
+                    # The library may have reported the end already, with more to say.
+                    state = self._after(exc) if self.state is State.OPENING else self.state
+                    error = self.error or exc
+                if state is not State.TURNING:
+                    if error is exc:
+                        raise
+                    raise error from exc
+                self._release(False)
+                self._check_not_closed()
+                log.warning("%s: %s; trying the next server", self._name, exc)
+                with self._changed:
+                    self.state = State.OPENING
+            else:
+                return
+
     def _check_not_closed(self) -> None:
         if self.closing:
             raise ConnectError(f"the client {self._name!r} was closed while it was connecting")
@@ -130,36 +134,41 @@ class Connection:
         with self._changed:
             if self.state is not State.OPENING or self._closing.is_set():
                 return False
-            self._failures = 0
+            self._pace.accepted()
+            self._was_up = True
             self.error = None
             self._set(State.CONNECTED)
             return True
 
-    def refused(self, code: int, why: str | None = None) -> bool:
+    def refused(self, code: int, why: str | None = None, reference: str | None = None) -> bool:
         """Take note of a CONNACK that refuses; False if it comes too late to matter."""
         with self._changed:
             if self.state is not State.OPENING:
                 return False
-            self.error = refusal(code, self._options().describe(), why)
-            self._set(self._after(code))
+            self._set(self._after(refusal(code, self._where(), why, reference), reference))
         return True
 
-    def lost(self, error: Exception | None, code: int, reason: str | None = None) -> bool:
+    def lost(
+        self, error: Exception | None, code: int, why: str | None = None, reference: str | None = None
+    ) -> bool:
         """Take note that the connection ended by itself; True if it had been accepted before."""
         with self._changed:
             was = self.state
             if was not in (State.OPENING, State.CONNECTED) or self._closing.is_set():
                 return False
-            where = self._options().describe()
             if code >= reasons.UNSPECIFIED_ERROR:
-                why = _reason(code, reason)
+                how = reason(code, why, reference)
             else:
-                why = f"{type(error).__name__}: {error}" if error else "the broker closed it"
+                how = f"{type(error).__name__}: {error}" if error else "the broker closed it"
             before = "" if was is State.CONNECTED else " before it was accepted"
-            text = f"the connection to {where} ended{before}: {why}"
-            self.error = ConnectError(text, reason_code=code or None)
-            self.error.__cause__ = error
-            self._set(self._after(code))
+            contested = was is State.CONNECTED and self._is_contested(code)
+            text = f"the connection to {self._where()} ended{before}: {how}"
+            if contested:
+                text += suspicion(self._pace.short_lived, self._attempted().client_id)
+            lost = ConnectError(text, reason_code=code or None)
+            lost.__cause__ = error
+            self.ending = lost
+            self._set(self._after(lost, reference))
             if was is State.CONNECTED:
                 self._supervise()
         if code == reasons.SESSION_TAKEN_OVER:
@@ -167,8 +176,16 @@ class Connection:
                 "%s: another client has connected with the same client_id; not reconnecting", self._name
             )
         else:
-            log.warning("%s: %s", self._name, self.error)
+            loud = contested and self._pace.short_lived == SUSPICIOUS
+            log.log(logging.ERROR if loud else logging.WARNING, "%s: %s", self._name, lost)
         return was is State.CONNECTED
+
+    def _is_contested(self, code: int) -> bool:
+        """Take note how long an accepted connection has lasted; True if something must be wrong with it."""
+        if self._pace.ended(self._options()):
+            return False
+        self.short_lived += 1
+        return code < reasons.UNSPECIFIED_ERROR and self._pace.short_lived >= SUSPICIOUS
 
     def wait(self, timeout: float) -> None:
         """Block until the broker has accepted.
@@ -177,15 +194,15 @@ class Connection:
         ConnectTimeoutError after ``timeout`` seconds.
         """
         with self._changed:
-            done = self._changed.wait_for(lambda: self.state is not State.OPENING, timeout)
+            under_way = (State.OPENING, State.TURNING)
+            done = self._changed.wait_for(lambda: self.state not in under_way, timeout)
             if self.state is State.CONNECTED:
                 return
             if self.error is not None:
                 raise self.error
             if done:
                 raise ConnectError(f"the client {self._name!r} is {self.state.value}")
-            where = self._options().describe()
-            raise ConnectTimeoutError(f"{where} did not answer CONNECT within {timeout} s")
+            raise ConnectTimeoutError(f"{self._where()} did not answer CONNECT within {timeout} s")
 
     def begin_close(self) -> bool:
         """Start to close: no further attempt is made. False if there is nothing to close."""
@@ -218,9 +235,25 @@ class Connection:
             if self.watch is not None:
                 self.watch(state)
 
-    def _after(self, code: int = 0) -> State:
-        """What follows a connection that ended, or did not come about, with this reason code."""
-        return State.STOPPED if code in FINAL or not self._options().reconnect else State.WAITING
+    def _where(self) -> str:
+        return self._attempted().describe()
+
+    def _after(self, error: ConnectError, reference: str | None = None) -> State:
+        """Take note of the error, and tell what follows a connection that ended or did not come about."""
+        options, pace = self._options(), self._pace
+        self.error = error
+        if isinstance(error, AuthError) or error.reason_code in STOPPING:
+            return State.STOPPED
+        pace.failed(self._where(), error)
+        if reference is not None:
+            pace.prefer(reference, options)
+        if self._was_up and not options.reconnect:
+            return State.STOPPED
+        if not pace.round_over(options):
+            return State.TURNING
+        self.error = pace.summary()
+        final = all(each.reason_code in FINAL for each in pace.errors.values())
+        return State.STOPPED if final or not options.reconnect else State.WAITING
 
     def _supervise(self) -> None:
         previous = self._supervisor
@@ -242,12 +275,11 @@ class Connection:
             with self._changed:
                 self.state = State.OPENING
             try:
-                self._attempt()
+                self._attempt(self._pace.server(self._options()))
             except Exception as exc:  # noqa: BLE001 - an attempt that fails is followed by the next one
                 with self._changed:
-                    self.error = exc if isinstance(exc, ConnectError) else ConnectError(str(exc))
                     if self.state is State.OPENING:
-                        self._set(State.WAITING)
+                        self._set(self._after(as_connect_error(exc)))
                 log.warning("%s: %s", self._name, exc)
 
     def _failed(self) -> bool:
@@ -258,17 +290,13 @@ class Connection:
             while self.state is State.OPENING and not self._closing.is_set():
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    where = self._options().describe()
-                    self.error = ConnectTimeoutError(f"{where} did not answer CONNECT within {timeout} s")
-                    log.warning("%s: %s", self._name, self.error)
-                    self._set(self._after())
+                    text = f"{self._where()} did not answer CONNECT within {timeout} s"
+                    log.warning("%s: %s", self._name, text)
+                    self._set(self._after(ConnectTimeoutError(text)))
                     break
                 self._changed.wait(left)
-            return self.state in (State.WAITING, State.STOPPED) and not self._closing.is_set()
+            between = (State.TURNING, State.WAITING, State.STOPPED)
+            return self.state in between and not self._closing.is_set()
 
     def _delay(self) -> float:
-        """Exponential, capped, with jitter: a thousand clients are not to come back at the same instant."""
-        options = self._options()
-        delay = min(options.reconnect_max, options.reconnect_min * 2.0 ** min(self._failures, 30))
-        self._failures += 1
-        return delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        return self._pace.pause(self._options())

@@ -46,12 +46,20 @@ class NotSupportedError(JuhamError):
 class ConnectError(JuhamError, ConnectionError):
     """No connection could be made.
 
-    ``reason_code`` is the broker's CONNACK code where there was one, else None.
+    ``reason_code`` is the broker's CONNACK code where there was one, else None. ``errors``, where several
+    servers were tried, is what each of them said, by its address.
     """
 
-    def __init__(self, message: str, *, reason_code: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason_code: int | None = None,
+        errors: Mapping[str, ConnectError] | None = None,
+    ) -> None:
         super().__init__(message)
         self.reason_code = reason_code
+        self.errors = dict(errors or {})
 
 
 class AuthError(ConnectError):

@@ -101,6 +101,10 @@ def create_for(
     url_backend, from_url = parse_url(url or os.environ.get("JUHAM_URL") or "mqtt://localhost")
     if url_backend is None and from_url["transport"] == "memory":
         url_backend = next(iter(IN_PROCESS))  # the scheme says it
+    if options.get("servers"):
+        from_url = {key: value for key, value in from_url.items() if key not in ("host", "port")}
+    elif "host" in options:
+        from_url.pop("servers", None)
     return create(choose(backend, url_backend), name, **{**from_url, **options})
 
 
@@ -115,8 +119,9 @@ def connect(
     """Return a client that the broker has accepted, its handlers running in a thread; close it when done.
 
     ``url`` is ``scheme[+backend]://[user[:password]@]host[:port][?options]``, by default that of the
-    environment variable ``JUHAM_URL``, else ``mqtt://localhost``. ``timeout`` in seconds, for the broker to
-    answer, is by default the option ``connect_timeout``. ``options`` go before those of the URL.
+    environment variable ``JUHAM_URL``, else ``mqtt://localhost``; ``host1:port1,host2`` are tried in turn.
+    ``timeout`` in seconds, for the broker to answer, is by default the option ``connect_timeout`` for each
+    server. ``options`` go before those of the URL.
 
     Raises OptionError for the URL or an option, BackendError for the backend, NotSupportedError for what the
     backend lacks, AuthError if the broker refuses the credentials, ConnectTimeoutError if it does not

@@ -96,6 +96,7 @@ class JMqtt(Vocabulary, Events, Guards):
         counts.queued = self._outgoing.queued
         counts.in_flight = self._outgoing.in_flight
         counts.waiting = self._delivery.waiting
+        counts.short_lived = self._connection.short_lived
         return counts
 
     @property
@@ -107,6 +108,15 @@ class JMqtt(Vocabulary, Events, Guards):
     def client_id(self) -> str:
         """The client identifier of the connection (MQTT 5 section 3.1.3.1)."""
         return self._options.client_id or self._own_id or ""
+
+    @property
+    def server(self) -> str | None:
+        """The server that the client is connected to, or is asking, as ``mqtt://host:port``; or None.
+
+        Of several servers in the options it is the one whose turn it is.
+        """
+        standing = self._connection.state in (State.OPENING, State.CONNECTED)
+        return self._attempted.describe() if standing else None
 
     # --- connecting ---------------------------------------------------------------------------------
 
@@ -126,7 +136,8 @@ class JMqtt(Vocabulary, Events, Guards):
         an earlier connection (MQTT 5 section 3.1.2.4); ``properties`` go into CONNECT, MQTT 5 only. Handlers
         run once :meth:`loop_start` or :meth:`loop_forever` is called.
 
-        Raises ConnectError within ``options.connect_timeout`` seconds if there is no transport, or if the
+        Of several servers, each gets ``options.connect_timeout`` seconds, in the order of the options, until
+        one is reached. Raises ConnectError if there is no transport to any, naming each and why, or if the
         client is connected already; OptionError and NotSupportedError before anything is tried.
         """
         changes: dict[str, Any] = {
@@ -161,10 +172,13 @@ class JMqtt(Vocabulary, Events, Guards):
     def wait_until_connected(self, timeout: float | None = None) -> None:
         """Block until the broker has accepted the connection.
 
-        ``timeout`` in seconds, default ``options.connect_timeout``. Raises AuthError or ConnectError as soon
-        as the broker refuses or the connection ends, ConnectTimeoutError when the time is over.
+        ``timeout`` in seconds, default ``options.connect_timeout`` for each server. Raises AuthError as soon
+        as a server refuses the credentials, ConnectError as soon as all have refused or the connection to
+        the last has ended, ConnectTimeoutError when the time is over.
         """
-        self._connection.wait(self._options.connect_timeout if timeout is None else timeout)
+        if timeout is None:
+            timeout = self._options.connect_timeout * len(self._options.targets)
+        self._connection.wait(timeout)
 
     def is_connected(self) -> bool:
         """True from an accepting CONNACK until the connection ends."""
@@ -427,7 +441,8 @@ class JMqtt(Vocabulary, Events, Guards):
         return clone
 
     def __repr__(self) -> str:
+        server = f" to {self.server}" if self._options.servers and self.is_connected() else ""
         return (
             f"<{self.get_class_id()} {self.name!r}: "
-            f"{self._options.describe()}, {self._connection.state.value}>"
+            f"{self._options.describe()}, {self._connection.state.value}{server}>"
         )

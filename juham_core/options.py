@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Final
 
-from juham_core.errors import NotSupportedError, OptionError
-from juham_core.message import check_qos
-from juham_core.topics import check_topic
-from juham_core.wire.packets import MQTT_5, MQTT_311, Will
+from juham_core.errors import OptionError
+from juham_core.option_checks import check
+from juham_core.servers import Server, servers_of
+from juham_core.wire.packets import MQTT_311, Will
 from juham_core.wire.properties import Properties
 
 # scheme -> transport, TLS, port
@@ -39,6 +39,10 @@ class Options:
     host: str = "localhost"
     port: int | None = None
     """None: the scheme's own port (1883, or 8883 with TLS; 80 and 443 for websockets)."""
+    servers: tuple[str, ...] = ()
+    """Several servers of one broker, each as ``host`` or ``host:port``, tried in turn in this order.
+
+    They decide, and ``host`` and ``port`` are those of the first; empty: there is only that one."""
     transport: str = "tcp"
     """``tcp``, ``websockets``, ``unix`` (then ``host`` is the socket's path) or ``memory``."""
     path: str = "/mqtt"
@@ -78,6 +82,9 @@ class Options:
     reconnect: bool = True
     reconnect_min: float = 1.0
     reconnect_max: float = 120.0
+    reconnect_reset: float = 5.0
+    """How long a connection must last, and twice as long as the wait before it, for the next wait to be
+    ``reconnect_min`` again. 0: every connection that the broker accepts is good enough."""
     max_inflight: int = 20
     """Publishes of QoS 1 and 2 sent and not yet acknowledged, 65,000 at most, for subscribing takes packet
     identifiers too; the broker may ask for fewer."""
@@ -92,13 +99,33 @@ class Options:
         given: Any = self.properties
         if not isinstance(given, Properties):  # a plain dict is as good to write
             object.__setattr__(self, "properties", Properties(given))
-        _check(self)
+        if self.servers:
+            self._take_servers(servers_of(self.servers))
+        check(self)
+
+    def _take_servers(self, servers: tuple[Server, ...]) -> None:
+        if self.transport not in ("tcp", "websockets"):
+            raise OptionError(f"the transport {self.transport!r} leads to one place: it has no 'servers'")
+        object.__setattr__(self, "host", servers[0].host)
+        object.__setattr__(self, "port", servers[0].port)
+        object.__setattr__(self, "servers", tuple(map(str, servers)) if len(servers) > 1 else ())
+
+    @property
+    def targets(self) -> tuple[Server, ...]:
+        """The servers in the order in which they are tried; one, if the options name no more."""
+        return servers_of(self.servers) or (Server(self.host, self.port),)
+
+    def at(self, server: Server) -> Options:
+        """The options for one of the servers alone: what an attempt is made with."""
+        return replace(self, host=server.host, port=server.port, servers=()) if self.servers else self
 
     @property
     def effective_port(self) -> int:
         """The port to connect to."""
-        if self.port is not None:
-            return self.port
+        return self._own_port if self.port is None else self.port
+
+    @property
+    def _own_port(self) -> int:
         return next(port for transport, tls, port in SCHEMES.values() if (transport, tls) == self._where)
 
     @property
@@ -118,10 +145,17 @@ class Options:
         return self.password.encode() if isinstance(self.password, str) else self.password
 
     def changed(self, **changes: Any) -> Options:
-        """A copy with these options changed. Raises OptionError for an unknown or invalid one."""
+        """A copy with these options changed. Raises OptionError for an unknown or invalid one.
+
+        A new ``host`` takes the place of all ``servers``.
+        """
         for name in changes:
             if name not in _DEFAULTS:
                 raise unknown_option(name)
+        if not {"host", "port"}.isdisjoint(changes) and (changes.get("servers") or self.servers):
+            if changes.get("servers") or "host" not in changes:
+                raise OptionError("servers have their ports beside them: servers=['b1:1883', 'b2:1884']")
+            changes["servers"] = ()
         return replace(self, **changes)
 
     def with_client_id(self, name: str) -> Options:
@@ -162,17 +196,21 @@ class Options:
             value = getattr(self, name)
             if value != default and name not in SECRETS and isinstance(value, str | int | float | bool):
                 saved[name] = value
+        if self.servers:
+            saved = {name: value for name, value in saved.items() if name not in ("host", "port")}
+            saved["servers"] = list(self.servers)
         return saved
 
     def describe(self) -> str:
-        """Where this leads, for messages: scheme, host and port, and never a secret."""
+        """Where this leads, for messages: scheme, hosts and ports, and never a secret."""
         scheme = next(name for name, (kind, tls, _) in SCHEMES.items() if (kind, tls) == self._where)
         if self.transport == "unix":
             return f"unix://{self.host}"
         if self.transport == "memory":
             return f"memory://{self.host}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{scheme}://{host}:{self.effective_port}"
+        own = self._own_port
+        places = [str(Server(host, own if port is None else port)) for host, port in self.targets]
+        return f"{scheme}://{','.join(places)}"
 
 
 _DEFAULTS: Final[dict[str, Any]] = {
@@ -186,76 +224,3 @@ def unknown_option(name: str) -> OptionError:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return OptionError(f"unknown option {name!r}: {hint}the options are {', '.join(sorted(known))}")
-
-
-def _check(options: Options) -> None:
-    if not options.host:
-        raise OptionError("the option 'host' is a name, an address or a path, and not empty")
-    if options.transport not in {transport for transport, _, _ in SCHEMES.values()}:
-        raise OptionError(
-            f"the option 'transport' is tcp, websockets, unix or memory, not {options.transport!r}"
-        )
-    if options.protocol not in (MQTT_311, MQTT_5):
-        raise OptionError(f"the option 'protocol' is 4 (MQTT 3.1.1) or 5, not {options.protocol!r}")
-    for name, low, high in _RANGES:
-        _check_range(options, name, low, high)
-    for name in ("connect_timeout", "ack_timeout", "close_timeout", "reconnect_min", "reconnect_max"):
-        value = getattr(options, name)
-        if not isinstance(value, int | float) or not 0 <= value < 1e9:
-            raise OptionError(f"the option {name!r} is a number of seconds, not {value!r}")
-    if options.reconnect_max < options.reconnect_min:
-        raise OptionError("the option 'reconnect_max' is at least 'reconnect_min'")
-    for name in ("client_id", "username"):
-        _check_text(name, getattr(options, name))
-    _check_password(options.password)
-    _check_connect(options)
-
-
-def _check_password(password: Any) -> None:
-    fits = _fits(password) if isinstance(password, str) else password is None or (
-        isinstance(password, bytes) and len(password) <= 0xFFFF
-    )
-    if not fits:
-        raise OptionError("the option 'password' is a str or bytes of at most 65,535 bytes in UTF-8")
-
-
-def _check_connect(options: Options) -> None:
-    if options.protocol == MQTT_311:
-        if options.password is not None and options.username is None:
-            raise OptionError("MQTT 3.1.1 has no password without a username (section 3.1.2.9)")
-        if options.properties or (options.will and options.will.properties):
-            raise NotSupportedError("CONNECT carries properties only under MQTT 5: add protocol=5")
-    options.properties.check_allowed("connect")
-    if options.will is not None:
-        check_topic(options.will.topic)
-        check_qos(options.will.qos)
-
-
-_RANGES: Final = (
-    ("port", 0, 65_535),
-    ("keepalive", 0, 65_535),
-    ("session_expiry", 0, 0xFFFF_FFFF),
-    ("max_inflight", 1, 65_000),
-    ("max_queued", 0, 2**31),
-    ("max_received", 1, 2**31),
-)
-
-
-def _check_text(name: str, value: Any) -> None:
-    if value is not None and (not isinstance(value, str) or "\0" in value or not _fits(value)):
-        raise OptionError(f"the option {name!r} is a str without NUL of at most 65,535 bytes in UTF-8")
-
-
-def _fits(value: str) -> bool:
-    try:
-        return len(value.encode()) <= 0xFFFF
-    except UnicodeEncodeError:  # lone surrogates, which MQTT forbids as UTF-8 does (section 1.5.4)
-        return False
-
-
-def _check_range(options: Options, name: str, low: int, high: int) -> None:
-    value = getattr(options, name)
-    if value is None and _DEFAULTS[name] is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise OptionError(f"the option {name!r} is a whole number from {low:,} to {high:,}, not {value!r}")

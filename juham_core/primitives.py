@@ -29,6 +29,7 @@ from juham_core.limits import BrokerLimits
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import Options
 from juham_core.outgoing import Outgoing, SubscribeRequest, UnsubscribeRequest
+from juham_core.servers import Server
 from juham_core.statistics import Statistics
 from juham_core.watchdog import Watchdog, watchdog
 from juham_core.wire.aliases import TopicAliases
@@ -64,7 +65,9 @@ class Backend(ABC):
         self._watchdog: Watchdog = watchdog
         self._outgoing = Outgoing(self, self._on_acknowledged, self._on_subscribed)
         self._aliases = TopicAliases()
-        self._connection = Connection(name, self._attempt, self._release, lambda: self._options)
+        self._connection = Connection(
+            name, self._attempt, self._release, lambda: self._options, lambda: self._attempted
+        )
 
     def _get_handler(self, event: str) -> Handler | None:
         return self._event_handlers.get(event)
@@ -148,7 +151,9 @@ class Backend(ABC):
         properties = properties if properties is not None else Properties()
         old_code = connack_to_v3(reason_code) if self._spoken_protocol == MQTT_311 else reason_code
         if reason_code >= UNSPECIFIED_ERROR:
-            if self._connection.refused(reason_code, properties.reason_string):
+            if self._connection.refused(
+                reason_code, properties.reason_string, properties.server_reference
+            ):
                 self._delivery.connected(False, reason_code, old_code, properties)()
             return
         # The event takes its place before the messages that subscriptions bring, and its handler waits
@@ -191,10 +196,11 @@ class Backend(ABC):
         """
         self._outgoing.stop()
         why = properties.reason_string if properties else None
-        if self._connection.lost(error, reason_code if from_server else 0, why):
+        reference = properties.server_reference if properties else None
+        if self._connection.lost(error, reason_code if from_server else 0, why, reference):
             self._delivery.disconnected(from_server, reason_code, properties)
             if hooks.disconnected:
-                hooks.notify("disconnected", client=self, reason=str(self._connection.error))
+                hooks.notify("disconnected", client=self, reason=str(self._connection.ending))
 
     def _acknowledged(self, key: int, reason_code: int = 0, properties: Properties | None = None) -> None:
         """Report PUBACK or PUBCOMP, or the PUBREC that ends an exchange with a refusal."""
@@ -249,8 +255,8 @@ class Backend(ABC):
 
     # --- between the parts --------------------------------------------------------------------------
 
-    def _attempt(self) -> None:
-        options = self._options
+    def _attempt(self, server: Server) -> None:
+        options = self._options.at(server)
         if options.client_id is None:
             options = options.changed(client_id=self._own_id)
         if hooks.connecting:

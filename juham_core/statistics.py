@@ -24,6 +24,9 @@ class Statistics:
     """Connections the broker accepted."""
     reconnects: int = 0
     """Of these, how many came after a lost one."""
+    short_lived: int = 0
+    """Connections that were accepted and ended before they had lasted (option ``reconnect_reset``): a number
+    that rises tells of another client with the same client identifier, or of a broker that is not well."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Messages given up, by reason."""
     queued: int = 0

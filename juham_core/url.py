@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any, Final
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, unquote
 
 from juham_core.errors import OptionError
 from juham_core.message import check_qos, encode_payload
 from juham_core.options import SCHEMES, SECRETS, WILL_PARTS, Options, unknown_option
+from juham_core.servers import Server
 from juham_core.topics import check_topic
 from juham_core.wire.packets import MQTT_5, MQTT_311, Will
 
@@ -47,6 +49,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "reconnect": _flag,
     "reconnect_min": float,
     "reconnect_max": float,
+    "reconnect_reset": float,
     "max_inflight": int,
     "max_queued": int,
     "max_received": int,
@@ -57,13 +60,24 @@ _WILL_PARSERS: Final[dict[str, Callable[[str], Any]]] = dict(
 )
 
 
-def parse_url(url: str) -> tuple[str | None, dict[str, Any]]:
-    """Split ``scheme[+backend]://[user[:password]@]host[:port][/path][?options]``.
+_URL: Final = re.compile(r"(?:([^:/?#]*)://)?([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?", re.DOTALL)
 
-    Returns the backend's name, if the URL has one, and the options it spells. User, password and path are
-    percent-decoded. Raises OptionError, which never repeats the URL, for it may hold a password.
+
+class _Parts(NamedTuple):
+    scheme: str
+    user: str | None
+    hosts: str
+    path: str
+    query: str
+
+
+def parse_url(url: str) -> tuple[str | None, dict[str, Any]]:
+    """Split ``scheme[+backend]://[user[:password]@]host[:port][,host[:port]...][/path][?options]``.
+
+    Returns the backend's name, if the URL has one, and the options it spells. User, password, host and path
+    are percent-decoded. Raises OptionError, which never repeats the URL, for it may hold a password.
     """
-    parts, port = _split(url)
+    parts = _split(url)
     scheme, _, backend = parts.scheme.partition("+")
     if scheme not in SCHEMES:
         raise OptionError(
@@ -73,39 +87,65 @@ def parse_url(url: str) -> tuple[str | None, dict[str, Any]]:
     transport, tls, _ = SCHEMES[scheme]
     options: dict[str, Any] = {"transport": transport, "tls": tls}
     if transport == "unix":
-        options["host"] = unquote(parts.netloc + parts.path)
-        if not options["host"]:
-            raise OptionError("a unix URL names its socket: unix:///run/mosquitto.sock")
+        options["host"] = _socket_path(parts)
     else:
-        options["host"] = unquote(parts.hostname or "localhost")
-        if port is not None:
-            options["port"] = port
+        options.update(_servers(parts.hosts, transport))
         if parts.path not in ("", "/"):
             if transport != "websockets":
                 raise OptionError(f"a {scheme} URL has no path; topics are named when subscribing")
             options["path"] = unquote(parts.path)
-        if parts.username is not None:
-            options["username"] = unquote(parts.username)
-        if parts.password is not None:
-            options["password"] = unquote(parts.password)
+    if parts.user is not None:
+        username, colon, password = parts.user.partition(":")
+        options["username"] = unquote(username)
+        if colon:
+            options["password"] = unquote(password)
     options.update(_parse_query(parts.query))
     # The checks of Options itself, while it is plain that the URL is to blame.
     Options(**options)
     return backend or None, options
 
 
-def _split(url: Any) -> tuple[SplitResult, int | None]:
+def _split(url: Any) -> _Parts:
+    # Not by urlsplit: it knows one host, and from which Python on it refuses others differs.
     if not isinstance(url, str):
         raise OptionError(f"a URL is a str, not {type(url).__name__}")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as exc:
-        raise OptionError(f"not a URL: {_without_secret(exc)}") from None
-    if parts.fragment or "@" in parts.query.partition("=")[0]:
+    found = _URL.fullmatch(url)
+    if found is None:
+        raise OptionError("not a URL: it cannot be taken apart")
+    scheme, authority, path, query, fragment = found.groups(default="")
+    user, at, hosts = authority.rpartition("@")
+    if fragment or "@" in query.partition("=")[0] or (hosts and "@" in path):
         # Most likely a password: whatever stands before would be taken for the host.
-        raise OptionError("a '#' or '?' in a user name or password is written %23 or %3F in a URL")
-    return parts, port
+        raise OptionError(
+            "a '#', '?' or '/' in a user name or password is written %23, %3F or %2F in a URL, "
+            "and a '@' in a path %40"
+        )
+    if "@" in user and "," in user.partition("@")[2]:
+        raise OptionError("user and password stand once in a URL, before the first of several hosts")
+    return _Parts(scheme.lower(), user if at else None, hosts, path, query)
+
+
+def _socket_path(parts: _Parts) -> str:
+    path = parts.hosts + parts.path
+    if not path:
+        raise OptionError("a unix URL names its socket: unix:///run/mosquitto.sock")
+    if "," in path:
+        raise OptionError("a unix URL names one socket: a ',' in its path is written %2C")
+    return unquote(path)
+
+
+def _servers(hosts: str, transport: str) -> dict[str, Any]:
+    if "," not in hosts:
+        server = Server.parse(f"localhost{hosts}" if hosts[:1] in ("", ":") else hosts)
+        found: dict[str, Any] = {"host": _decoded(server).host}
+        return found if server.port is None else {**found, "port": server.port}
+    if transport == "memory":
+        raise OptionError("a memory URL names one broker, in this process: there is no other to turn to")
+    return {"servers": tuple(str(_decoded(Server.parse(each))) for each in hosts.split(","))}
+
+
+def _decoded(server: Server) -> Server:
+    return Server(unquote(server.host).lower(), server.port)
 
 
 def _parse_query(query: str) -> dict[str, Any]:
@@ -133,8 +173,3 @@ def _parse_query(query: str) -> dict[str, Any]:
             will.get("will_retain", False),
         )
     return options
-
-
-def _without_secret(exc: Exception) -> str:
-    # urlsplit quotes the part it stumbles over, which may be the password.
-    return "its port is no number from 0 to 65535" if "ort" in str(exc) else "it cannot be taken apart"

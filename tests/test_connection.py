@@ -1,7 +1,6 @@
 """The life of a connection, with attempts and releases that the test makes succeed, fail or take time."""
 
 import threading
-from itertools import pairwise
 
 import pytest
 from waiting import PATIENCE, Recorder, eventually
@@ -21,9 +20,13 @@ class Driven:
         self.attempts = Recorder()
         self.releases = Recorder()
         self.on_attempt = lambda: None
-        self.connection = Connection("driven", self._attempt, self.releases, lambda: self.options)
+        self.attempted = self.options
+        self.connection = Connection(
+            "driven", self._attempt, self.releases, lambda: self.options, lambda: self.attempted
+        )
 
-    def _attempt(self):
+    def _attempt(self, server):
+        self.attempted = self.options.at(server)
         self.attempts(threading.current_thread())
         self.on_attempt()
 
@@ -191,22 +194,6 @@ def test_without_reconnect_a_missing_verdict_is_the_end(closing_all):
     assert driven.attempts.count == 1
 
 
-def test_delays_grow_to_the_bound_with_jitter_and_begin_anew(closing_all):
-    driven = closing_all(Driven(reconnect_min=1, reconnect_max=60))
-    connection = driven.connection
-    delays = [connection._delay() for _ in range(9)]
-    for number, delay in enumerate(delays):
-        whole = min(60, 2**number)
-        assert whole / 2 <= delay <= whole
-    assert len({delay / min(60, 2**number) for number, delay in enumerate(delays)}) > 1
-    assert all(later > earlier for earlier, later in pairwise(delays[:6:2]))
-    driven.open_and_accept()
-    assert connection._delay() <= 1
-
-
-def test_a_very_long_outage_does_not_overflow(driven):
-    driven.connection._failures = 100_000
-    assert driven.connection._delay() <= 0.01
 
 
 def test_closing_ends_the_wait_for_the_next_attempt(closing_all):

@@ -140,3 +140,43 @@ def test_properties_may_be_written_as_a_plain_dict_and_are_checked():
     assert options.properties.receive_maximum == 7
     with pytest.raises(InvalidArgumentError, match="no property"):
         Options(protocol=5, properties={"colour": "red"})
+
+
+def test_several_servers_decide_where_it_leads():
+    options = Options(servers=["b1:1884", "[::1]", "b3"], tls=True)
+    assert options.servers == ("b1:1884", "[::1]", "b3")
+    assert options.targets == (("b1", 1884), ("::1", None), ("b3", None))
+    assert (options.host, options.port) == ("b1", 1884)
+    assert options.describe() == "mqtts://b1:1884,[::1]:8883,b3:8883"
+    second = options.at(options.targets[1])
+    assert (second.describe(), second.servers) == ("mqtts://[::1]:8883", ())
+    assert options.changed(keepalive=5).servers == options.servers
+    assert Options(servers=["b1:1884"]) == Options(host="b1", port=1884)
+    assert Options(host="b").targets == (("b", None),)
+
+
+def test_several_servers_are_saved():
+    saved = Options(servers=["b1:1884", "b2"]).to_dict()
+    assert saved == {"servers": ["b1:1884", "b2"]}
+    assert Options(**saved).servers == ("b1:1884", "b2")
+
+
+def test_a_new_host_takes_the_place_of_all_servers():
+    options = Options(servers=["b1:1884", "b2"])
+    assert options.changed(host="c", port=1).targets == (("c", 1),)
+    assert options.changed(servers=["c1", "c2"]).targets == (("c1", None), ("c2", None))
+    for changes in ({"port": 1}, {"servers": ["c1", "c2"], "host": "c"}):
+        with pytest.raises(OptionError, match="beside them"):
+            options.changed(**changes)
+
+
+@pytest.mark.parametrize("servers", ["b1,b2", 7, ["b1", 7], ["b1", "b2:x"], ["b1", "::1"], ["b 1"], [""]])
+def test_servers_that_cannot_be(servers):
+    with pytest.raises(OptionError):
+        Options(servers=servers)
+
+
+@pytest.mark.parametrize("transport", ["unix", "memory"])
+def test_there_is_one_socket_and_one_broker_in_a_process(transport):
+    with pytest.raises(OptionError, match="servers"):
+        Options(transport=transport, servers=["b1", "b2"])

@@ -32,6 +32,46 @@ def test_schemes(url, transport, tls, port):
     assert options.effective_port == port
 
 
+@pytest.mark.parametrize(
+    ("url", "servers", "shown"),
+    [
+        ("mqtt://b1:1884,b2,B3:1885", ("b1:1884", "b2", "b3:1885"), "mqtt://b1:1884,b2:1883,b3:1885"),
+        ("mqtts://u:p@b1,[::1]:7,[::2]/", ("b1", "[::1]:7", "[::2]"), "mqtts://b1:8883,[::1]:7,[::2]:8883"),
+        ("wss://b1,b2:444/chat", ("b1", "b2:444"), "wss://b1:443,b2:444"),
+        ("mqtt://[fe80::1%25eth0],b2", ("[fe80::1%eth0]", "b2"), "mqtt://[fe80::1%eth0]:1883,b2:1883"),
+    ],
+)
+def test_several_servers(url, servers, shown):
+    options = options_of(url)
+    assert options.servers == servers
+    assert options.describe() == shown
+    assert (options.host, options.port) == options.targets[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("mqtt://b1,,b2", "no host"),
+        ("mqtt://b1,", "no host"),
+        ("mqtt://b1,:1884", "no host"),
+        ("mqtt://b1,::1", "brackets|\\[address\\]"),
+        ("mqtt://b1:99999,b2", "port"),
+        ("mqtt://u:hunter2@b1,u:hunter2@b2", "once"),
+        ("memory://b1,b2", "one broker"),
+        ("unix:///run/a.sock,/run/b.sock", "one socket"),
+    ],
+)
+def test_what_is_wrong_about_several_servers_is_named(url, named):
+    with pytest.raises(OptionError, match=named) as raised:
+        parse_url(url)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_socket_has_a_user_too():
+    options = options_of("unix://anna:pw@/run/a@b%2C.sock")
+    assert (options.host, options.username, options.password) == ("/run/a@b,.sock", "anna", "pw")
+
+
 def test_the_backend_is_part_of_the_scheme():
     assert parse_url("mqtt://h")[0] is None
     assert parse_url("mqtts+gmqtt://h")[0] == "gmqtt"
@@ -101,7 +141,7 @@ def test_a_socket_and_a_websocket_have_paths():
         ("mqtt://h?keepalive=", "'keepalive'"),
         ("mqtt://h:99999", "port"),
         ("mqtt://h:x", "port"),
-        ("mqtt://[::1", "apart"),
+        ("mqtt://[::1", "host:port"),
         (None, "NoneType"),
         (7, "int"),
         (b"mqtt://h", "str"),

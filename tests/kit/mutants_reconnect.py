@@ -183,9 +183,9 @@ class JConstantPause(JToy):
 
 @mutant("reconnect.backoff_capped", "lets its pauses grow without a limit")
 class JUncapped(JToy):
-    def _attempt(self):
+    def _attempt(self, server):
         self._options = self._options.changed(reconnect_max=1e6)
-        super()._attempt()
+        super()._attempt(server)
 
 
 @mutant("reconnect.backoff_jitter", "waits exactly as long as every other client")
@@ -198,9 +198,8 @@ class JNoJitter(JToy):
 @mutant("reconnect.backoff_resets", "does not begin anew after a success")
 class JKeepsItsPause(JToy):
     def _connack(self, *args, **more):
-        failures = self._connection._failures
         super()._connack(*args, **more)
-        self._connection._failures = failures
+        self._connection._pace.ended = lambda options: False
 
 
 @mutant("reconnect.stops_at_bad_password", "tries a wrong password again and again")

@@ -51,8 +51,8 @@ class BackoffCases:
 
     @case("reconnect.backoff_resets", on=FAULTS)
     def backoff_resets(self, kit: Kit) -> None:
-        """After a connection that was accepted the pause begins at reconnect_min again."""
-        client = _failing(kit, 7, reconnect_min=0.05, reconnect_max=60.0)
+        """After a connection that has lasted for reconnect_reset the pause begins at reconnect_min again."""
+        client = _failing(kit, 7, reconnect_min=0.05, reconnect_max=60.0, reconnect_reset=0.0)
         kit.broker.wait_for("connack", sent=True, connection=8, timeout=20)
         client.publish(kit.topic, b"x", qos=1).wait(kit.patience)
         kit.broker.reset()

@@ -1,0 +1,98 @@
+"""What the options of a connection may be, each by itself and together: the checks of ``Options``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from juham_core.errors import NotSupportedError, OptionError
+from juham_core.message import check_qos
+from juham_core.topics import check_topic
+from juham_core.wire.packets import MQTT_5, MQTT_311
+
+if TYPE_CHECKING:
+    from juham_core.options import Options
+
+_TRANSPORTS: Final = ("tcp", "websockets", "unix", "memory")
+_SECONDS: Final = (
+    "connect_timeout",
+    "ack_timeout",
+    "close_timeout",
+    "reconnect_min",
+    "reconnect_max",
+    "reconnect_reset",
+)
+_MAY_BE_NONE: Final = frozenset({"port", "session_expiry"})
+
+
+def check(options: Options) -> None:
+    """Raise OptionError, or a kin of it, unless the options make sense, each and together."""
+    if not options.host:
+        raise OptionError("the option 'host' is a name, an address or a path, and not empty")
+    if options.transport not in _TRANSPORTS:
+        raise OptionError(
+            f"the option 'transport' is tcp, websockets, unix or memory, not {options.transport!r}"
+        )
+    if options.protocol not in (MQTT_311, MQTT_5):
+        raise OptionError(f"the option 'protocol' is 4 (MQTT 3.1.1) or 5, not {options.protocol!r}")
+    for name, low, high in _RANGES:
+        _check_range(options, name, low, high)
+    for name in _SECONDS:
+        value = getattr(options, name)
+        if not isinstance(value, int | float) or not 0 <= value < 1e9:
+            raise OptionError(f"the option {name!r} is a number of seconds, not {value!r}")
+    if options.reconnect_max < options.reconnect_min:
+        raise OptionError("the option 'reconnect_max' is at least 'reconnect_min'")
+    for name in ("client_id", "username"):
+        _check_text(name, getattr(options, name))
+    _check_password(options.password)
+    _check_connect(options)
+
+
+def _check_password(password: Any) -> None:
+    fits = _fits(password) if isinstance(password, str) else password is None or (
+        isinstance(password, bytes) and len(password) <= 0xFFFF
+    )
+    if not fits:
+        raise OptionError("the option 'password' is a str or bytes of at most 65,535 bytes in UTF-8")
+
+
+def _check_connect(options: Options) -> None:
+    if options.protocol == MQTT_311:
+        if options.password is not None and options.username is None:
+            raise OptionError("MQTT 3.1.1 has no password without a username (section 3.1.2.9)")
+        if options.properties or (options.will and options.will.properties):
+            raise NotSupportedError("CONNECT carries properties only under MQTT 5: add protocol=5")
+    options.properties.check_allowed("connect")
+    if options.will is not None:
+        check_topic(options.will.topic)
+        check_qos(options.will.qos)
+
+
+_RANGES: Final = (
+    ("port", 0, 65_535),
+    ("keepalive", 0, 65_535),
+    ("session_expiry", 0, 0xFFFF_FFFF),
+    ("max_inflight", 1, 65_000),
+    ("max_queued", 0, 2**31),
+    ("max_received", 1, 2**31),
+)
+
+
+def _check_text(name: str, value: Any) -> None:
+    if value is not None and (not isinstance(value, str) or "\0" in value or not _fits(value)):
+        raise OptionError(f"the option {name!r} is a str without NUL of at most 65,535 bytes in UTF-8")
+
+
+def _fits(value: str) -> bool:
+    try:
+        return len(value.encode()) <= 0xFFFF
+    except UnicodeEncodeError:  # lone surrogates, which MQTT forbids as UTF-8 does (section 1.5.4)
+        return False
+
+
+def _check_range(options: Options, name: str, low: int, high: int) -> None:
+    value = getattr(options, name)
+    if value is None and name in _MAY_BE_NONE:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise OptionError(f"the option {name!r} is a whole number from {low:,} to {high:,}, not {value!r}")
