@@ -10,6 +10,7 @@ from juham_core.testing.cases.acknowledging import AcknowledgingCases
 from juham_core.testing.cases.backoff import BackoffCases
 from juham_core.testing.cases.connect import ConnectCases
 from juham_core.testing.cases.endurance import EnduranceCases
+from juham_core.testing.cases.failover import FailoverCases
 from juham_core.testing.cases.handlers import HandlerCases
 from juham_core.testing.cases.lifecycle import LifecycleCases
 from juham_core.testing.cases.loop import LoopCases
@@ -49,6 +50,7 @@ class BackendConformance(
     ReconnectCases,
     ResumingCases,
     BackoffCases,
+    FailoverCases,
     UnansweredCases,
     StreamCases,
     WillCases,
