@@ -237,10 +237,10 @@ class FailoverCases:
         began = time.monotonic()
         for client in clients:
             kit.connect(client)
-        kit.eventually(lambda: min(each.statistics.short_lived for each in clients) >= 4, "the fight goes on")
+        kit.eventually(lambda: min(each.statistics.short_lived for each in clients) >= 6, "the fight goes on")
         lasted = time.monotonic() - began
-        # Four pauses of each, of which jitter takes at most half.
-        assert lasted >= 0.05 * (1 + 2 + 4) / 2, f"as many connections in {lasted:.2f} s"
+        # Five pauses of each lie between its six, and jitter takes at most half of any.
+        assert lasted >= 0.05 * (1 + 2 + 4 + 8 + 16) / 2, f"six connections each in {lasted:.2f} s"
 
 
 class _Reasons:
