@@ -101,6 +101,13 @@ class QueueFullError(JuhamError):
     """The queue of messages that wait for the broker is full; the message was not accepted."""
 
 
+class OutboxError(JuhamError, OSError):
+    """The outbox cannot be used, or could not store the message, which was then not accepted.
+
+    Its file is in use by another process, the disk is full or fails, or the file is not an outbox.
+    """
+
+
 class MalformedPacketError(JuhamError, ValueError):
     """The other side sent what MQTT forbids; the connection cannot go on (MQTT 5 section 4.13).
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from juham_core.capabilities import Capabilities
-from juham_core.errors import NotSupportedError
+from juham_core.connection import State
+from juham_core.errors import NotSupportedError, OptionError
 from juham_core.message import MqttMsg, check_qos
 from juham_core.object import Object
 from juham_core.options import Options
@@ -32,7 +33,17 @@ class Guards(Backend, Object):
         return message
 
     def _require(self, options: Options) -> None:
-        """Raise NotSupportedError unless the backend can do what the options ask for."""
+        """Raise NotSupportedError unless the backend can do what the options ask for.
+
+        Raises OptionError if they would take away the outbox, or the memory, in which publishes wait.
+        """
+        outgoing = self._outgoing
+        busy = self._connection.state is not State.CLOSED or outgoing.queued or outgoing.in_flight
+        if options.outbox_bounds != outgoing.bounds and busy:
+            raise OptionError(
+                "the options of the outbox cannot be changed while the client is connected or publishes "
+                "wait: disconnect_from_server() comes first"
+            )
         needed = {
             "tcp": options.transport == "tcp",
             "websockets": options.transport == "websockets",
@@ -49,6 +60,19 @@ class Guards(Backend, Object):
         for capability, wanted in needed.items():
             if wanted:
                 self.capabilities.require(capability, self.get_class_id())
+
+    def _require_sendable(self, needs: frozenset[str]) -> None:
+        """Raise NotSupportedError unless what an earlier process left in the outbox can be sent."""
+        if "qos_2" in needs and not self.capabilities.qos_2:
+            raise NotSupportedError(
+                f"the outbox {self._options.outbox!r} holds messages of QoS 2, which {self.get_class_id()} "
+                "cannot send: connect with a backend that can, until they are sent"
+            )
+        if "mqtt_5" in needs and self._options.protocol < MQTT_5:
+            raise NotSupportedError(
+                f"the outbox {self._options.outbox!r} holds messages with properties, which need MQTT 5: "
+                "connect with the option protocol=5"
+            )
 
     def _require_subscribable(self, subscriptions: list[Subscription]) -> None:
         for subscription in subscriptions:

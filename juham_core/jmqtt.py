@@ -95,6 +95,8 @@ class JMqtt(Vocabulary, Events, Guards):
         counts = self._statistics
         counts.queued = self._outgoing.queued
         counts.in_flight = self._outgoing.in_flight
+        counts.resent = self._outgoing.resent
+        counts.outbox_messages, counts.outbox_bytes = self._outgoing.stored
         counts.waiting = self._delivery.waiting
         counts.short_lived = self._connection.short_lived
         return counts
@@ -149,6 +151,7 @@ class JMqtt(Vocabulary, Events, Guards):
         if changes:
             self.options = self._options.changed(**changes)
         self._require(self._options)
+        self._require_sendable(self._outgoing.open())
         if self._own_id is None or self._options.client_id is not None:
             self._own_id = self._options.with_client_id(self.name).client_id
         self._connection.open()
@@ -292,7 +295,7 @@ class JMqtt(Vocabulary, Events, Guards):
         if message.qos == 0:
             self._publish_now(receipt, message)
         else:
-            self._outgoing.offer(receipt)
+            receipt = self._outgoing.offer(receipt)
         self._statistics.published += 1
         return receipt
 
@@ -416,6 +419,9 @@ class JMqtt(Vocabulary, Events, Guards):
             self._report_published(receipt, None)
 
     def _apply_bounds(self) -> None:
+        bounds = self._options.outbox_bounds
+        if bounds != self._outgoing.bounds:
+            self._outgoing = self._make_outgoing(bounds)
         self._outgoing.max_queued = self._options.max_queued
         self._delivery.limit = self._options.max_received
 

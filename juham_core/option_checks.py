@@ -42,10 +42,19 @@ def check(options: Options) -> None:
             raise OptionError(f"the option {name!r} is a number of seconds, not {value!r}")
     if options.reconnect_max < options.reconnect_min:
         raise OptionError("the option 'reconnect_max' is at least 'reconnect_min'")
+    _check_outbox(options)
     for name in ("client_id", "username"):
         _check_text(name, getattr(options, name))
     _check_password(options.password)
     _check_connect(options)
+
+
+def _check_outbox(options: Options) -> None:
+    outbox: Any = options.outbox
+    if outbox is not None and (not isinstance(outbox, str) or not outbox or "\0" in outbox):
+        raise OptionError(f"the option 'outbox' is the path of a file, not {outbox!r}")
+    if options.outbox_sync not in ("normal", "full"):
+        raise OptionError(f"the option 'outbox_sync' is normal or full, not {options.outbox_sync!r}")
 
 
 def _check_password(password: Any) -> None:
@@ -75,6 +84,8 @@ _RANGES: Final = (
     ("max_inflight", 1, 65_000),
     ("max_queued", 0, 2**31),
     ("max_received", 1, 2**31),
+    ("outbox_max_messages", 1, 2**53),
+    ("outbox_max_bytes", 1, 2**53),
 )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
 import secrets
 import ssl
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from juham_core.errors import OptionError
 from juham_core.option_checks import check
@@ -27,6 +28,15 @@ SCHEMES: Final[dict[str, tuple[str, bool, int]]] = {
 SECRETS: Final = frozenset({"password", "keyfile_password"})
 WILL_PARTS: Final = ("will_topic", "will_payload", "will_qos", "will_retain")
 """How a URL spells a will."""
+
+
+class OutboxBounds(NamedTuple):
+    """Which outbox, how much may be in it, and how surely it is written."""
+
+    path: str
+    messages: int
+    size: int
+    sync: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,13 @@ class Options:
     """Publishes of QoS 1 and 2 that may wait for the broker."""
     max_received: int = 65_536
     """Received messages that may wait for their handlers; past it QoS 0 is dropped and counted."""
+    outbox: str | None = None
+    """Path of the file that keeps publishes of QoS 1 and 2 until they are acknowledged; None: in memory."""
+    outbox_max_messages: int = 1_000_000
+    outbox_max_bytes: int = 1 << 30
+    """Of topics, payloads and properties; past either bound publishing raises QueueFullError."""
+    outbox_sync: str = "normal"
+    """``normal``: what is accepted survives the process; ``full``: the loss of power too, at a price."""
     manual_ack: bool = False
     """True: the application acknowledges each message of QoS 1 and 2 with ``ack``."""
 
@@ -99,6 +116,9 @@ class Options:
         given: Any = self.properties
         if not isinstance(given, Properties):  # a plain dict is as good to write
             object.__setattr__(self, "properties", Properties(given))
+        outbox: Any = self.outbox
+        if isinstance(outbox, os.PathLike):
+            object.__setattr__(self, "outbox", os.fspath(outbox))
         if self.servers:
             self._take_servers(servers_of(self.servers))
         check(self)
@@ -138,6 +158,13 @@ class Options:
         if self.session_expiry is not None:
             return self.session_expiry
         return 0 if self.clean_start else 0xFFFF_FFFF
+
+    @property
+    def outbox_bounds(self) -> OutboxBounds | None:
+        """The outbox and its bounds, or None where publishes wait in memory."""
+        if self.outbox is None:
+            return None
+        return OutboxBounds(self.outbox, self.outbox_max_messages, self.outbox_max_bytes, self.outbox_sync)
 
     @property
     def password_bytes(self) -> bytes | None:

@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from juham_core.errors import JuhamError, NotConnectedError, PublishError, QueueFullError
 from juham_core.limits import BrokerLimits
 from juham_core.message import MqttMsg, PublishReceipt
+from juham_core.options import OutboxBounds
 from juham_core.wire.packets import Subscription
 
 T = TypeVar("T")
@@ -117,6 +118,12 @@ class Outgoing:
         self.window = 20
         self.limits: BrokerLimits | None = None
         """Of the broker that we are connected to."""
+        self.resent = 0
+        """Publishes that were handed over again, or that the library sent again."""
+        self.loop_thread: int | None = None
+        """The thread of the event loop that the client lives in: nothing may wait for a disk there."""
+        self.bounds: OutboxBounds | None = None
+        """Of the outbox; None: publishes wait in memory."""
         self._library = library
         self._acknowledged = acknowledged
         self._subscribed = subscribed
@@ -140,8 +147,17 @@ class Outgoing:
         """Publishes handed to the library and not yet acknowledged."""
         return len(self._in_flight)
 
-    def offer(self, receipt: PublishReceipt) -> None:
-        """Accept a publish of QoS 1 or 2, or raise QueueFullError."""
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Messages and bytes in the outbox."""
+        return 0, 0
+
+    def open(self) -> frozenset[str]:
+        """Be ready to send; return the capabilities that what waits from an earlier process needs."""
+        return frozenset()
+
+    def offer(self, receipt: PublishReceipt) -> PublishReceipt:
+        """Accept a publish of QoS 1 or 2, or raise QueueFullError; return the receipt to be handed out."""
         if len(self._queue) >= self.max_queued and (self._queue or not self._has_room()):
             raise QueueFullError(
                 f"{len(self._queue):,} messages wait for the broker (max_queued={self.max_queued:,}): "
@@ -149,6 +165,7 @@ class Outgoing:
             )
         self._queue.append(receipt)
         self.hand_over()
+        return receipt
 
     def withdraw(self, receipt: PublishReceipt) -> bool:
         """Take a publish out of the queue; False if it is no longer there: it is with the library."""
@@ -173,6 +190,7 @@ class Outgoing:
             now = time.monotonic()
             for receipt in self._in_flight:
                 receipt.sent_at = now
+                self.resent += 1
         else:
             self._queue.extendleft(reversed(self._in_flight.take_all()))
         self._controls.extendleft(reversed(requests))
@@ -221,7 +239,7 @@ class Outgoing:
         with self._changed:
             self._watchers += 1
             try:
-                return self._changed.wait_for(lambda: not self._queue and not len(self._in_flight), timeout)
+                return self._changed.wait_for(self._is_empty, timeout)
             finally:
                 self._watchers -= 1
 
@@ -257,6 +275,9 @@ class Outgoing:
             finally:
                 self._handing_over.release()
 
+    def _is_empty(self) -> bool:
+        return not self._queue and not len(self._in_flight)
+
     def _has_room(self) -> bool:
         """True if a publish may be handed to the library now: with max_queued=0 only then is it accepted."""
         return self._up and len(self._in_flight) < self.window
@@ -270,9 +291,10 @@ class Outgoing:
             return True
         refused = self.limits.on_publish(message) if self.limits is not None else None
         if refused is not None:
-            self._acknowledged(receipt, refused)
-            self._notify()
+            self._finish(receipt, refused)
             return True
+        if receipt.sent_at:
+            self.resent += 1
         receipt.sent_at = time.monotonic()
         self._in_flight.sending()
         try:
@@ -283,8 +305,7 @@ class Outgoing:
             self._up = False
             return False
         except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one message has failed
-            receipt._resolve(translated(exc, f"publish to {message.topic!r}"))
-            self._notify()
+            self._give_up(receipt, translated(exc, f"publish to {message.topic!r}"))
             return True
         early = self._in_flight.sent(key, receipt)
         if early is not None:
@@ -337,6 +358,10 @@ class Outgoing:
         self._notify()
         if self._queue or self._controls:
             self.hand_over()
+
+    def _give_up(self, receipt: PublishReceipt, error: JuhamError) -> None:
+        receipt._resolve(error)
+        self._notify()
 
     def _notify(self) -> None:
         if self._watchers:

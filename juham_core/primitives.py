@@ -27,7 +27,7 @@ from juham_core.hooks import hooks
 from juham_core.ledger import Ledger
 from juham_core.limits import BrokerLimits
 from juham_core.message import MqttMsg, PublishReceipt
-from juham_core.options import Options
+from juham_core.options import Options, OutboxBounds
 from juham_core.outgoing import Outgoing, SubscribeRequest, UnsubscribeRequest
 from juham_core.servers import Server
 from juham_core.statistics import Statistics
@@ -63,11 +63,19 @@ class Backend(ABC):
         self._ledger = Ledger()
         self._copies = Copies(self._ledger.expected, self._delivery.received)
         self._watchdog: Watchdog = watchdog
-        self._outgoing = Outgoing(self, self._on_acknowledged, self._on_subscribed)
+        self._outgoing = self._make_outgoing(None)
         self._aliases = TopicAliases()
         self._connection = Connection(
             name, self._attempt, self._release, lambda: self._options, lambda: self._attempted
         )
+
+    def _make_outgoing(self, outbox: OutboxBounds | None) -> Outgoing:
+        """The queue of what goes out: in memory, or in the outbox."""
+        if outbox is None:
+            return Outgoing(self, self._on_acknowledged, self._on_subscribed)
+        from juham_core.outbox import StoredOutgoing  # noqa: PLC0415  # SQLite is for those who need it
+
+        return StoredOutgoing(self, outbox, self._mids, self._statistics.dropped)
 
     def _get_handler(self, event: str) -> Handler | None:
         return self._event_handlers.get(event)

@@ -14,6 +14,8 @@ class Statistics:
     """Publishes accepted."""
     acknowledged: int = 0
     """Publishes of QoS 1 and 2 that the broker has acknowledged."""
+    resent: int = 0
+    """Publishes sent again after a connection was lost: anew, or by the library, with PUBLISH or PUBREL."""
     received: int = 0
     """Messages the library delivered."""
     handled: int = 0
@@ -33,5 +35,9 @@ class Statistics:
     """Publishes that wait for the broker."""
     in_flight: int = 0
     """Publishes sent and not yet acknowledged."""
+    outbox_messages: int = 0
+    """Messages in the outbox."""
+    outbox_bytes: int = 0
+    """Their topics, payloads and properties."""
     waiting: int = 0
     """Received messages and events that wait for their handlers."""

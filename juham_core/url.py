@@ -53,6 +53,10 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "max_inflight": int,
     "max_queued": int,
     "max_received": int,
+    "outbox": str,
+    "outbox_max_messages": int,
+    "outbox_max_bytes": int,
+    "outbox_sync": str,
     "manual_ack": _flag,
 }
 _WILL_PARSERS: Final[dict[str, Callable[[str], Any]]] = dict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from abc import ABC, abstractmethod
 from typing import Final
 
@@ -96,6 +97,7 @@ class Life(ABC):
         client._delivery.dispatch_by(self._dispatcher)
         if client.capabilities.callers_loop:
             client._run_in(loop)
+        client._outgoing.loop_thread = threading.get_ident()
         client._connection.watch = self._on_state
         client._watchdog = LoopWatchdog()
         self._closing = None
@@ -124,6 +126,7 @@ class Life(ABC):
         self._streams.end_all()
         self._answers.fail_all(error)
         self._requests.fail_all(error)
+        self.client._outgoing.loop_thread = None
         self.client._connection.watch = None
         self.client._watchdog = watchdog
         if self.client.capabilities.callers_loop:

@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "demo": "Run a small house through every installed backend in turn.",
     "backends": "List the installed backends; imports none of them.",
     "doctor": "Try every installed backend and say what is wrong, and what to do.",
+    "outbox": "Show what is in an outbox: messages that wait on disk for the broker.",
     "broker": "Run the embedded broker, for development and tests.",
     "matrix": "Print what each installed backend can do, as Markdown.",
     "new-backend": "Write a distribution for a backend of your own, ready to be filled in.",

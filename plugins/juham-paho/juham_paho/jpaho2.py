@@ -96,6 +96,11 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
     def _become_paho(self) -> None:
         if self._use is not Use.UNDECIDED:
             return
+        if self._options.outbox is not None:
+            raise NotSupportedError(
+                "an outbox is for clients that are connected with connect_to_server(); paho's own methods "
+                "know nothing of it"
+            )
         self._use = Use.PAHO
         self._handover = Handover(self, super())
 

@@ -1,0 +1,56 @@
+"""The lock by which one process, and one client in it, has an outbox for itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from juham_core.errors import OutboxError
+
+
+class FileLock:
+    """Holds ``PATH.lock`` from when it is made until :meth:`release`; the system releases it for the killed.
+
+    The file stays, empty but for the number of the process that has used it last: to remove it would let two
+    in. Raises OutboxError if somebody else has it.
+    """
+
+    def __init__(self, path: str) -> None:
+        name = f"{path}.lock"
+        try:
+            # Not inherited by programs that are started: they would hold the lock after our end.
+            self._file = os.open(name, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        except OSError as exc:
+            raise OutboxError(f"the outbox {path!r} cannot be used: {exc}") from exc
+        try:
+            _lock(self._file)
+        except OSError as exc:
+            holder = os.pread(self._file, 20, 0).decode("ascii", "replace") if hasattr(os, "pread") else ""
+            os.close(self._file)
+            who = f"process {holder.strip()}" if holder.strip() else "another process"
+            raise OutboxError(
+                f"the outbox {path!r} is in use by {who}: one client at a time has it; "
+                "close that one, or give each an outbox of its own"
+            ) from exc
+        with contextlib.suppress(OSError):  # a full disk: the number is for people only
+            os.ftruncate(self._file, 0)
+            os.write(self._file, b"%d\n" % os.getpid())
+
+    def release(self) -> None:
+        """Let the next one in."""
+        os.close(self._file)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: int) -> None:
+        os.lseek(file, 1 << 20, os.SEEK_SET)  # away from the number, which others shall be able to read
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

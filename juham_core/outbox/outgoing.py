@@ -1,0 +1,374 @@
+"""What goes out by way of the disk: a publish is accepted once it is stored, and struck out once it is done.
+
+A window of the stored messages is in memory, those that go next; the rest is read when there is room. The
+library's thread never waits for the disk: what it reports is written by a thread of the outbox.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from juham_core.errors import JuhamError, NotConnectedError, OutboxError, PublishError
+from juham_core.message import MqttMsg, PublishReceipt
+from juham_core.options import OutboxBounds
+from juham_core.outbox.store import Entry, Row, Store
+from juham_core.outgoing import Outgoing
+from juham_core.wire.properties import Properties
+from juham_core.wire.reasons import UNSPECIFIED_ERROR
+
+if TYPE_CHECKING:
+    from juham_core.primitives import Backend
+
+log = logging.getLogger("juham.outbox")
+
+IN_MEMORY: Final = 1_000
+"""Messages in memory, in flight and waiting, unless the window takes more."""
+BYTES_IN_MEMORY: Final = 16 * 1024 * 1024
+LINGER: Final = 0.02
+"""Seconds in which acknowledged messages of QoS 1 gather, to be struck out together."""
+
+
+class StoredReceipt(PublishReceipt):
+    """The receipt of a message in the outbox. Its message is in memory only while it is under way.
+
+    Of a million that wait, only those are kept here that somebody holds, or wants to be told of.
+    """
+
+    __slots__ = ("__weakref__", "_told", "expires_at", "number", "size")
+
+    def __init__(self, mid: int, told: set[StoredReceipt]) -> None:
+        super().__init__(mid)
+        self.number = 0
+        self.size = 0
+        self.expires_at: float | None = None
+        self._told = told
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """See :meth:`juham_core.message.Receipt.add_done_callback`."""
+        if not self._done:
+            self._told.add(self)
+        super().add_done_callback(callback)
+        if self._done:
+            self._told.discard(self)
+
+    def _resolve(self, error: JuhamError | None = None) -> bool:
+        resolved = super()._resolve(error)
+        self._told.discard(self)
+        return resolved
+
+
+class StoredOutgoing(Outgoing):
+    """The queue and the window of one client, over an outbox, which is opened when it is first needed."""
+
+    def __init__(
+        self,
+        client: Backend,
+        bounds: OutboxBounds,
+        mids: itertools.count[int],
+        dropped: Counter[str],
+    ) -> None:
+        super().__init__(client, client._on_acknowledged, client._on_subscribed)
+        self.bounds = self._bounds = bounds
+        self._mids = mids
+        self._dropped = dropped
+        self._store: Store | None = None
+        self._opening = threading.RLock()
+        self._told: set[StoredReceipt] = set()
+        # The next four are guarded by the store's lock; _loaded loses its own from any thread.
+        self._waiting: weakref.WeakValueDictionary[int, StoredReceipt] = weakref.WeakValueDictionary()
+        self._loaded: dict[int, StoredReceipt] = {}
+        self._loaded_bytes = 0
+        self._last_loaded = 0
+        self._worker: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._at_once = threading.Event()
+        self._counting = threading.Lock()
+        self._stopping = False
+        self._closed = False
+
+    @property
+    def queued(self) -> int:
+        """Publishes accepted and not yet handed to the library."""
+        return max(0, self.stored[0] - len(self._in_flight))
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Messages and bytes in the outbox; nothing while it is closed."""
+        store = self._store
+        return (store.count, store.size) if store is not None else (0, 0)
+
+    # --- the outbox itself --------------------------------------------------------------------------
+
+    def open(self) -> frozenset[str]:
+        """Open the outbox if it is not; return the capabilities that what is in it needs."""
+        with self._opening:
+            self._closed = False
+            return self._opened().needs()
+
+    def _opened(self) -> Store:
+        store = self._store
+        if store is not None:
+            return store
+        with self._opening:
+            if self._store is None:
+                self._store = self._make_store()
+                self._last_loaded = 0
+                self._stopping = False
+                self._wake.set()  # what was left behind by an earlier process is to be read
+                self._worker = threading.Thread(
+                    target=self._work, args=(self._store,), name="juham-outbox", daemon=True
+                )
+                self._worker.start()
+            return self._store
+
+    def _make_store(self) -> Store:
+        store = Store(self._bounds, self._stored)
+        if store.set_aside is not None:
+            self._dropped["outbox set aside"] += 1
+        return store
+
+    def _close(self) -> None:
+        with self._opening:
+            self._closed = True
+            store, self._store = self._store, None
+            worker, self._worker = self._worker, None
+        if store is None:
+            return
+        self._stopping = True
+        self._tell(at_once=True)
+        if worker is not None and worker is not threading.current_thread():
+            worker.join()
+        self._settle(store.write())
+        store.close()
+
+    def _work(self, store: Store) -> None:
+        """The thread of the outbox: writes what others leave to it, and reads what goes next."""
+        while True:
+            self._wake.wait()
+            if not self._at_once.is_set():
+                self._at_once.wait(LINGER)
+            self._wake.clear()
+            self._at_once.clear()
+            if self._stopping:
+                return
+            try:
+                self._settle(store.write())
+                self._load(store)
+            except OutboxError:
+                continue  # it is logged, and every publish says so
+            except Exception:
+                log.exception("the outbox %r", store.path)
+                continue
+            self._notify()
+            self.hand_over()
+
+    def _tell(self, *, at_once: bool) -> None:
+        if at_once and not self._at_once.is_set():
+            self._at_once.set()
+        if not self._wake.is_set():
+            self._wake.set()
+
+    # --- accepting ----------------------------------------------------------------------------------
+
+    def offer(self, receipt: PublishReceipt) -> PublishReceipt:
+        """Store a publish and return its receipt. Raises QueueFullError and OutboxError.
+
+        On the thread of an event loop, which is not to wait for the disk, it returns before: then the
+        receipt fails with these.
+        """
+        message = receipt._message
+        assert message is not None
+        kept = StoredReceipt(receipt.mid, self._told)
+        kept._message = message
+        entry = Entry(message, kept.mid, kept)
+        if self._closed:
+            self._put_closed(entry)
+            return kept
+        store = self._opened()
+        if self.loop_thread is not None and self.loop_thread == threading.get_ident():
+            store.put_later(entry)
+            self._tell(at_once=True)
+        else:
+            store.put(entry)
+            self.hand_over()
+        return kept
+
+    def _put_closed(self, entry: Entry) -> None:
+        """Store a message for a client that is closed, leaving nothing open: the next connection sends it."""
+        with self._opening:
+            if self._store is not None:
+                self._store.put(entry)
+                return
+            store = self._make_store()
+            try:
+                store.put(entry)
+            finally:
+                store.close()
+
+    def withdraw(self, receipt: PublishReceipt) -> bool:  # noqa: ARG002 - the base's signature
+        """False: what is stored is sent, whoever has stopped waiting for it."""
+        return False
+
+    def _settle(self, entries: list[Entry]) -> None:
+        """Fail the receipts of what was left to be stored and could not be."""
+        for entry in entries:
+            if entry.error is not None:
+                entry.owner._resolve(entry.error)
+
+    def _stored(self, entries: list[Entry]) -> None:
+        """Take over what has just been written: into memory where all before it is, and there is room."""
+        for entry in entries:
+            receipt: StoredReceipt = entry.owner
+            receipt.number, receipt.size, receipt.expires_at = entry.number, entry.size, entry.expires_at
+            if self._last_loaded == entry.number - 1 and not self._closed and self._room_in_memory():
+                self._enqueue(receipt)
+            else:
+                self._waiting[entry.number] = receipt
+                receipt._message = None
+
+    def _room_in_memory(self) -> bool:
+        most = max(IN_MEMORY, 2 * self.window)
+        return len(self._loaded) < most and self._loaded_bytes < BYTES_IN_MEMORY
+
+    def _enqueue(self, receipt: StoredReceipt) -> None:
+        self._last_loaded = receipt.number
+        self._loaded[receipt.number] = receipt
+        with self._counting:
+            self._loaded_bytes += receipt.size
+        self._queue.append(receipt)
+
+    def _load(self, store: Store) -> None:
+        """Read what goes next while there is room for it."""
+        with store.lock:
+            most = max(IN_MEMORY, 2 * self.window) - len(self._loaded)
+            left = BYTES_IN_MEMORY - self._loaded_bytes
+            if most <= 0 or left <= 0 or self._last_loaded >= store.last:
+                return
+            for row in store.read(self._last_loaded, most, left):
+                self._take(store, row)
+
+    def _take(self, store: Store, row: Row) -> None:
+        receipt = self._waiting.pop(row.number, None)
+        if receipt is None:
+            mid = row.mid if row.number > store.inherited else next(self._mids)
+            receipt = StoredReceipt(mid, self._told)
+            receipt.number, receipt.size, receipt.expires_at = row.number, row.size, row.expires_at
+        if row.message is not None:
+            receipt._message = row.message
+            self._enqueue(receipt)
+            return
+        self._last_loaded = row.number
+        log.error("the outbox %r: message %d is damaged; kept there, and not sent", store.path, row.number)
+        store.set_message_aside(row.number)
+        self._dropped["damaged"] += 1
+        store.remove_later(
+            row.number,
+            row.size,
+            partial(receipt._resolve, PublishError(f"publish {receipt.mid} was damaged on the disk")),
+        )
+        self._wake.set()
+
+    # --- sending ------------------------------------------------------------------------------------
+
+    def _send_publish(self, receipt: PublishReceipt) -> bool:
+        assert isinstance(receipt, StoredReceipt)
+        message = receipt._message
+        if receipt.expires_at is not None and message is not None:
+            left = receipt.expires_at - time.time()
+            if left <= 0:
+                self._dropped["expired"] += 1
+                log.warning("publish %d to %r has expired in the outbox", receipt.mid, message.topic)
+                error = PublishError(f"publish {receipt.mid} expired before it could be sent")
+                self._give_up(receipt, error)
+                return True
+            receipt._message = _expiring(message, left)
+        sent = super()._send_publish(receipt)
+        if len(self._loaded) < IN_MEMORY // 2:
+            store = self._store
+            if store is not None and self._last_loaded < store.last:
+                self._tell(at_once=True)
+        return sent
+
+    def _finish(self, receipt: PublishReceipt, answer: Any) -> None:
+        assert isinstance(receipt, StoredReceipt)
+        message = receipt._message
+        if message is not None and answer[0] >= UNSPECIFIED_ERROR:  # perhaps nobody holds the receipt
+            log.error("the broker refused publish %d to %r: %#04x", receipt.mid, message.topic, answer[0])
+        if message is not None and message.qos == 2:
+            # Exactly once: whoever is told that it is done will not see it sent again.
+            self._strike_out(receipt, partial(super()._finish, receipt, answer))
+            if self._queue or self._controls:
+                self.hand_over()
+            return
+        self._strike_out(receipt, None)
+        super()._finish(receipt, answer)
+
+    def _give_up(self, receipt: PublishReceipt, error: JuhamError) -> None:
+        assert isinstance(receipt, StoredReceipt)
+        message = receipt._message
+        if receipt.mid and message is not None:
+            log.error("the outbox gives publish %d to %r up: %s", receipt.mid, message.topic, error)
+        self._strike_out(receipt, partial(super()._give_up, receipt, error))
+
+    def _strike_out(self, receipt: StoredReceipt, done: Callable[[], object] | None) -> None:
+        store = self._store
+        if self._loaded.pop(receipt.number, None) is not None:
+            with self._counting:
+                self._loaded_bytes -= receipt.size
+        if store is None:  # closed meanwhile: it stays in the outbox
+            if done is not None:
+                done()
+            return
+        store.remove_later(receipt.number, receipt.size, done)
+        self._tell(at_once=done is not None)
+
+    # --- the end ------------------------------------------------------------------------------------
+
+    def _is_empty(self) -> bool:
+        store = self._store
+        return store is None or (store.count == 0 and not store.unwritten)
+
+    def wait_empty(self, timeout: float) -> bool:
+        """Block until the outbox is empty, for at most ``timeout`` seconds; tell which."""
+        self._tell(at_once=True)
+        return super().wait_empty(timeout)
+
+    def fail_all(self, error: Callable[[PublishReceipt], JuhamError]) -> int:  # noqa: ARG002 - as above
+        """Close the outbox and resolve every receipt whose message stays in it; return 0: none is lost."""
+        store = self._store
+        self._close()
+        with self._handing_over:
+            self._in_flight.take_all()
+            self._queue.clear()
+        with self._opening:
+            receipts = [*self._loaded.values(), *self._waiting.values(), *self._told]
+            self._loaded.clear()
+            self._waiting.clear()
+            self._loaded_bytes = 0
+        where = store.path if store is not None else self._bounds.path
+        for receipt in receipts:
+            receipt._message = None
+            receipt._resolve(
+                NotConnectedError(
+                    f"the client was closed before the broker answered publish {receipt.mid}: it is kept in "
+                    f"the outbox {where!r}, and sent when a client with that outbox connects next"
+                )
+            )
+        self._notify()
+        return 0
+
+
+def _expiring(message: MqttMsg, seconds: float) -> MqttMsg:
+    """A copy of the message that has so many seconds to live."""
+    properties = Properties(message.properties)
+    properties["message_expiry_interval"] = math.ceil(seconds)
+    return MqttMsg(message.topic, message.payload, message.qos, message.retain, properties=properties)

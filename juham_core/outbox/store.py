@@ -1,0 +1,359 @@
+"""The messages of an outbox on disk: put in, struck out and read back, many with one commit.
+
+Whoever wants something written enters it and takes the lock; who gets it writes for all that wait, and they
+find it done. So one thread pays a commit for each message, and a hundred together pay one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sqlite3
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple, TypeVar
+
+from juham_core.errors import JuhamError, OutboxError, QueueFullError
+from juham_core.message import MqttMsg
+from juham_core.options import OutboxBounds
+from juham_core.outbox.file import open_file
+from juham_core.outbox.lock import FileLock
+from juham_core.wire.fields import Reader
+from juham_core.wire.properties import Properties
+from juham_core.wire.property_codec import decode_properties, encode_properties
+
+log = logging.getLogger("juham.outbox")
+
+T = TypeVar("T")
+
+_KEPT_BACK: Final = 64 * 1024
+"""Bytes of the disk that are left free, beside what the journal takes."""
+_A_FEW: Final = 8
+"""Messages that can be struck out within these."""
+
+_INSERT: Final = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SET_ASIDE: Final = "INSERT INTO damaged SELECT * FROM messages WHERE id = ?"
+_DELETE: Final = "DELETE FROM messages WHERE id = ?"
+_SELECT: Final = (
+    "SELECT id, size, mid, qos, retain, expires_at, checksum, CAST(topic AS BLOB), properties, payload "
+    "FROM messages WHERE id > ? ORDER BY id"
+)
+
+
+Removal = tuple[int, int, Callable[[], object] | None]
+"""Number and size of a message that is done with, and whom to tell when it is struck out."""
+
+
+class Entry:
+    """A message on its way to the disk. Raises InvalidArgumentError for properties that cannot be sent."""
+
+    __slots__ = ("error", "expires_at", "message", "mid", "number", "owner", "properties", "settled", "size")
+
+    def __init__(self, message: MqttMsg, mid: int, owner: Any = None) -> None:
+        self.message = message
+        self.mid = mid
+        self.owner = owner
+        """Whatever the caller wants to find here again."""
+        self.number = 0
+        """Its place in the order of all that were ever stored here; 0 until it is stored."""
+        properties = message._properties
+        self.properties = encode_properties(properties, "publish") if properties else None
+        self.size = len(message.topic.encode()) + len(message.payload) + len(self.properties or b"")
+        expiry = properties.get("message_expiry_interval") if properties else None
+        self.expires_at = None if expiry is None else time.time() + expiry
+        self.settled = False
+        self.error: JuhamError | None = None
+
+    def row(self) -> tuple[Any, ...]:
+        """The columns of the table."""
+        message = self.message
+        return (
+            self.number,
+            self.size,
+            self.mid,
+            message.qos,
+            message.retain,
+            time.time(),
+            self.expires_at,
+            _checksum(message.topic.encode(), self.properties, message.payload),
+            message.topic,
+            self.properties,
+            message.payload,
+        )
+
+
+class Row(NamedTuple):
+    """A message read back; ``message`` is None if it is damaged."""
+
+    number: int
+    size: int
+    mid: int
+    expires_at: float | None
+    message: MqttMsg | None
+
+
+def _checksum(topic: bytes, properties: bytes | None, payload: bytes) -> int:
+    """SQLite finds out that a file's structure is damaged; that a payload is, it does not."""
+    return zlib.crc32(payload, zlib.crc32(properties or b"", zlib.crc32(topic)))
+
+
+class Store:
+    """One outbox, open. Every method may be called from any thread.
+
+    ``stored`` is called with what has just been written, in order, and the lock held. Raises OutboxError if
+    the file cannot be used.
+    """
+
+    def __init__(self, bounds: OutboxBounds, stored: Callable[[list[Entry]], None]) -> None:
+        self.bounds = bounds
+        self.path = os.path.abspath(os.path.expanduser(bounds.path))  # noqa: PTH100, PTH111 - SQLite and messages want a str, and symbolic links kept
+        self._folder = os.path.dirname(self.path)  # noqa: PTH120 - as above
+        self._journal = f"{self.path}-wal"
+        self.lock = threading.RLock()
+        """Held while the file is used."""
+        self.broken: OutboxError | None = None
+        self._stored = stored
+        self._pending: deque[Entry] = deque()
+        self._removals: deque[Removal] = deque()
+        self._endings: deque[Removal] = deque()
+        """Removals that somebody waits for: only :meth:`write` calls back, never a publishing thread."""
+        self._file_lock = FileLock(self.path)
+        try:
+            self._connection, self.set_aside = open_file(self.path, bounds.sync)
+            counted = self._connection.execute("SELECT count(*), total(size), max(id) FROM messages")
+            count, size, last = counted.fetchone()
+        except sqlite3.Error as exc:
+            self._file_lock.release()
+            raise OutboxError(f"the outbox {self.path!r} cannot be used: {exc}") from exc
+        except BaseException:
+            self._file_lock.release()
+            raise
+        self.count: int = count
+        self.size = int(size)
+        self.inherited: int = last or 0
+        """The number of the last message that was here before."""
+        self.last = self.inherited
+        """And of the last that is here now."""
+        self._open = True
+
+    @property
+    def unwritten(self) -> bool:
+        """True if something waits to be written."""
+        return bool(self._pending or self._removals or self._endings)
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def put(self, entry: Entry) -> None:
+        """Store a message; return once it is on disk. Raises QueueFullError and OutboxError."""
+        self._pending.append(entry)
+        with self.lock:
+            if not entry.settled:  # else the thread that had the lock has written ours too
+                self._write(_drained(self._removals))
+        if entry.error is not None:
+            raise entry.error
+
+    def put_later(self, entry: Entry) -> None:
+        """Have a message stored by the next :meth:`write`. Raises QueueFullError where that is certain."""
+        if self.count + len(self._pending) >= self.bounds.messages:
+            raise self._full()
+        self._pending.append(entry)
+
+    def remove_later(self, number: int, size: int, done: Callable[[], object] | None = None) -> None:
+        """Have a message struck out by the next :meth:`write`, and ``done`` called then, no lock held."""
+        (self._removals if done is None else self._endings).append((number, size, done))
+
+    def write(self) -> list[Entry]:
+        """Write all that waits; return what was to be stored, each entry with its error or without."""
+        with self.lock:
+            endings = _drained(self._endings)
+            entries = self._write(_drained(self._removals) + endings)
+        for _, _, done in endings:
+            if done is not None:
+                done()
+        return entries
+
+    def _write(self, removals: list[Removal]) -> list[Entry]:
+        count, size = self.count - len(removals), self.size - sum(each[1] for each in removals)
+        accepted: list[Entry] = []
+        rows = []
+        pending = _drained(self._pending)
+        for entry in pending:
+            entry.error = self.broken if self._open else OutboxError(f"the outbox {self.path!r} is closed")
+            if count >= self.bounds.messages or size + entry.size > self.bounds.size:
+                entry.error = self._full(count, size)
+            if entry.error is None:
+                count, size = count + 1, size + entry.size
+                entry.number = self.last + 1 + len(accepted)
+                accepted.append(entry)
+                rows.append(entry.row())
+        try:
+            if rows:
+                self._keep_room(sum(entry.size for entry in accepted))
+            self._transact(removals, rows)
+        except sqlite3.Error as exc:
+            self._failed(exc, removals, accepted)
+        else:
+            self.last += len(accepted)
+            self.count, self.size = count, size
+            if accepted:
+                self._stored(accepted)
+        for entry in pending:
+            entry.settled = True
+        return pending
+
+    def _keep_room(self, size: int) -> None:
+        """Raise unless enough of the disk is left to strike out, later, what is being stored now.
+
+        SQLite writes for that, too: to its journal, and all of that once more to the file itself.
+        """
+        for attempt in range(3):
+            free = shutil.disk_usage(self._folder).free
+            kept = 2 * size + _KEPT_BACK + self._journal_size()
+            if free >= kept:
+                return
+            self._checkpoint()
+            if attempt:
+                self._give_back()
+        raise sqlite3.OperationalError(
+            f"the disk is full: {free:,} bytes are free, of which the outbox keeps {kept:,} back for itself"
+        )
+
+    def _journal_size(self) -> int:
+        try:
+            return os.stat(self._journal).st_size  # noqa: PTH116 - at every commit, so without a Path
+        except FileNotFoundError:
+            return 0
+
+    def _checkpoint(self) -> None:
+        """Have the journal written to the file, and made empty; what then fails says so itself."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _give_back(self) -> None:
+        """Give what messages have left free in the file back to the disk."""
+        with contextlib.suppress(sqlite3.Error):
+            while self._connection.execute("PRAGMA freelist_count").fetchone()[0]:
+                self._connection.execute("PRAGMA incremental_vacuum(64)").fetchall()
+                self._checkpoint()
+
+    def _transact(self, removals: list[Removal], rows: list[tuple[Any, ...]]) -> None:
+        if not self._open or not (removals or rows):
+            return
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            if removals:
+                self._connection.executemany(_DELETE, [(number,) for number, _, _ in removals])
+            if rows:
+                self._connection.executemany(_INSERT, rows)
+            execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
+            raise
+
+    def _failed(self, exc: sqlite3.Error, removals: list[Removal], accepted: list[Entry]) -> None:
+        for entry in accepted:
+            entry.error = self._error("store the message, which was not accepted", exc)
+            entry.number = 0
+        left = removals
+        try:
+            while left:
+                # By themselves they may well go: a few at a time, with what the journal had taken free again.
+                self._checkpoint()
+                self._transact(left[:_A_FEW], [])
+                self.count -= len(left[:_A_FEW])
+                self.size -= sum(size for _, size, _ in left[:_A_FEW])
+                left = left[_A_FEW:]
+        except sqlite3.Error as again:
+            log.error(  # noqa: TRY400 - the reason is in the line, and where it was raised says nothing
+                "the outbox %r: %d acknowledged messages cannot be struck out, and would be sent again "
+                "if the process ended now: %s",
+                self.path,
+                len(left),
+                again,
+            )
+            self._removals.extendleft((number, size, None) for number, size, _ in reversed(left))
+
+    def _error(self, what: str, exc: sqlite3.Error) -> OutboxError:
+        error = OutboxError(f"the outbox {self.path!r} cannot {what}: {exc}")
+        error.__cause__ = exc
+        return error
+
+    def _full(self, count: int | None = None, size: int | None = None) -> QueueFullError:
+        count = self.count if count is None else count
+        size = self.size if size is None else size
+        return QueueFullError(
+            f"{count:,} messages of {size:,} bytes wait in the outbox {self.path!r} "
+            f"(outbox_max_messages={self.bounds.messages:,}, outbox_max_bytes={self.bounds.size:,}): "
+            "this one was not accepted; publish slower, or raise the bound"
+        )
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def read(self, after: int, most: int, most_bytes: int) -> Iterator[Row]:
+        """The messages with a higher number, in order: at most so many, and one past so many bytes.
+
+        With :attr:`lock` held. Raises OutboxError if the file fails; then it is not written to any more.
+        """
+        read = 0
+        try:
+            with contextlib.closing(self._connection.execute(_SELECT, (after,))) as rows:
+                for number, size, mid, qos, retain, expires_at, checksum, topic, encoded, payload in rows:
+                    message = None
+                    if isinstance(payload, bytes) and _checksum(topic, encoded, payload) == checksum:
+                        message = MqttMsg(topic.decode(), payload, qos, bool(retain))
+                        message.properties = _decoded(encoded)
+                    yield Row(number, size, mid, expires_at, message)
+                    most -= 1
+                    read += size
+                    if most <= 0 or read >= most_bytes:
+                        return
+        except sqlite3.DatabaseError as exc:
+            self.broken = self._error("be read; it is set aside when it is opened next", exc)
+            log.exception("reading failed")
+            raise self.broken from exc
+
+    def set_message_aside(self, number: int) -> None:
+        """Keep a damaged message where it is not sent; its removal follows. With :attr:`lock` held."""
+        with contextlib.suppress(sqlite3.Error):  # a full disk: then it is found again next time
+            self._connection.execute(_SET_ASIDE, (number,))
+
+    def needs(self) -> frozenset[str]:
+        """What the stored messages ask of a connection: ``qos_2``, ``mqtt_5`` (for their properties)."""
+        with self.lock:
+            found = {
+                name
+                for name, condition in (("qos_2", "qos = 2"), ("mqtt_5", "properties IS NOT NULL"))
+                if self._connection.execute(f"SELECT 1 FROM messages WHERE {condition} LIMIT 1").fetchone()  # noqa: S608 - the conditions are the two above
+            }
+        return frozenset(found)
+
+    def close(self) -> None:
+        """Write all that waits and close the file. May be called twice."""
+        self.write()
+        with self.lock:
+            if self._open:
+                self._open = False
+                try:
+                    if not self.count:
+                        self._give_back()
+                    self._connection.close()
+                finally:
+                    self._file_lock.release()
+
+
+def _decoded(properties: bytes | None) -> Properties | None:
+    if properties is None:
+        return None
+    return decode_properties(Reader(properties, 0, len(properties), "outbox"), "publish")
+
+
+def _drained(queue: deque[T]) -> list[T]:
+    """What is in a queue now; others may add to it meanwhile."""
+    return [queue.popleft() for _ in range(len(queue))]
