@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "matrix": "Print what each installed backend can do, as Markdown.",
     "new-backend": "Write a distribution for a backend of your own, ready to be filled in.",
     "conformance": "Try a backend on every rule of the contract.",
+    "bench": "Measure backends, and the libraries underneath them, side by side.",
 }
 
 

@@ -1,0 +1,164 @@
+"""``juham bench``: backends and the libraries underneath them, measured side by side."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from juham_core import discovery
+from juham_core.bench import document, session, tables
+from juham_core.bench.driver import GROUP
+from juham_core.bench.session import Case, Contender, Place
+from juham_core.cli import brokers
+from juham_core.cli.table import plain_table
+from juham_core.options import Options
+from juham_core.url import parse_url
+
+MESSAGES: Final = {"publish": 20_000, "receive": 20_000, "roundtrip": 1_000, "fanout": 10_000}
+FACES: Final = ("thread", "inline", "raw", "hooks", "outbox", "aio")
+
+
+@click.command()
+@click.argument("scenarios", nargs=-1, type=click.Choice(list(session.SCENARIOS)))
+@click.option("-b", "--backend", "names", multiple=True, metavar="NAME", help="[all installed]")
+@click.option("--url", help="A broker that runs already: mqtt://user:password@host:1883.")
+@click.option(
+    "--broker",
+    type=click.Choice(["mosquitto", "embedded", "free"]),
+    help="The broker to start; free costs nothing, so that the client is the limit. "
+    "[mosquitto if it is found, else embedded]",
+)
+@click.option("--face", "faces", multiple=True, type=click.Choice(FACES), help="How to use it. [thread]")
+@click.option("--raw", is_flag=True, help="Run the libraries underneath by themselves, too.")
+@click.option("--aio", is_flag=True, help="Run the asyncio face, too.")
+@click.option("--uvloop", is_flag=True, help="Run what has an event loop on uvloop, too.")
+@click.option("-q", "--qos", multiple=True, type=click.IntRange(0, 2), help="[0 and 1]")
+@click.option("--size", "sizes", multiple=True, type=click.IntRange(0, 2**24), help="Bytes. [100]")
+@click.option("--subscriptions", multiple=True, type=click.IntRange(1, 10_000), help="[1, 10, 100, 1000]")
+@click.option("-n", "--messages", type=click.IntRange(1), help="[by scenario]")
+@click.option("--window", type=click.IntRange(1, 60_000), default=20, show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the results.")
+@click.option("--append", is_flag=True, help="Add to the results that the file has.")
+def bench(
+    scenarios: tuple[str, ...],
+    names: tuple[str, ...],
+    url: str | None,
+    broker: str | None,
+    faces: tuple[str, ...],
+    raw: bool,
+    aio: bool,
+    uvloop: bool,
+    qos: tuple[int, ...],
+    sizes: tuple[int, ...],
+    subscriptions: tuple[int, ...],
+    messages: int | None,
+    window: int,
+    rounds: int,
+    path: Path | None,
+    append: bool,
+) -> int:
+    """Measure backends side by side: publish, receive, roundtrip, fanout. [the first three]
+
+    Everybody takes turns at the same work, round by round; the client under test and its counterpart are
+    processes of their own, and only the first is measured. With --raw the libraries run by themselves in the
+    same session, and what Juham costs is a ratio.
+    """
+    chosen = list(dict.fromkeys([*faces, *(["raw"] if raw else []), *(["aio"] if aio else [])]))
+    if not faces:
+        chosen.insert(0, "thread")
+    contenders = list(contenders_of(names, chosen, uvloop))
+    cases = [
+        Case(scenario, messages or MESSAGES[scenario], level, size, count, window)
+        for scenario in scenarios or ("publish", "receive", "roundtrip")
+        for level in qos or (0, 1)
+        for size in sizes or (100,)
+        for count in ((subscriptions or (1, 10, 100, 1000)) if scenario == "fanout" else (1,))
+    ]
+    found = document.new(shlex.join(["juham", *sys.argv[1:]]))
+    if append and path is not None and path.exists():
+        found = document.load(path)
+    with place_of(broker, url) as place, progress_of(len(cases) * len(contenders) * (rounds + 1)) as progress:
+        for case in cases:
+            measured = session.run(case, contenders, place, rounds=rounds, progress=progress)
+            document.add(found, measured)
+            show(measured)
+            if path is not None:
+                document.save(found, path)
+    return 0
+
+
+def contenders_of(names: tuple[str, ...], faces: list[str], uvloop: bool) -> Iterator[Contender]:
+    """Everybody who takes part: a library that goes by two names takes part once."""
+    drivers = {entry_point.name: entry_point.value for entry_point in entry_points(group=GROUP)}
+    usable = [info.name for info in discovery.backends() if not info.blocked]
+    seen: set[str] = set()
+    for name in names or usable:
+        for face in faces:
+            if face == "raw":
+                if name not in drivers or drivers[name] in seen:
+                    continue
+                seen.add(drivers[name])
+                same = tuple(other for other, value in drivers.items() if value == drivers[name])
+                yield Contender(name, face, names=same)
+                if uvloop:
+                    yield Contender(name, face, uvloop=True, names=same)
+            elif name in usable:
+                yield Contender(name, face)
+                if uvloop and face == "aio":
+                    yield Contender(name, face, uvloop=True)
+
+
+@contextmanager
+def place_of(broker: str | None, url: str | None) -> Iterator[Place]:
+    """The broker to measure with."""
+    if url and broker:
+        raise click.UsageError("--url is a broker that runs already, --broker one to start: not both")
+    if url:
+        yield Place(url, Options(**parse_url(url)[1]).describe())
+        return
+    if broker == "free":
+        yield Place("", "a broker that costs nothing")
+        return
+    with ExitStack() as stack:
+        if broker is None:
+            try:
+                brokers.find_mosquitto()
+                broker = "mosquitto"
+            except brokers.BrokerMissingError:
+                broker = "embedded"
+        running = stack.enter_context((brokers.mosquitto if broker == "mosquitto" else brokers.embedded)())
+        yield Place(running.url, running.description.partition(" at ")[0])
+
+
+@contextmanager
+def progress_of(steps: int) -> Iterator[Callable[[str], None]]:
+    """Shows how far it has got: a bar on a terminal, drawn between the rounds and never during one."""
+    from rich.console import Console  # noqa: PLC0415  # a pipe does without it
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as bar:
+        task = bar.add_task("", total=steps)
+
+        def advance(label: str) -> None:
+            bar.update(task, advance=1, description=label, refresh=True)
+
+        yield advance
+
+
+def show(case: dict[str, Any]) -> None:
+    """Print the table of a case."""
+    click.echo(f"\n{tables.title(case)}")
+    columns = tables.header(case)
+    click.echo(plain_table(columns, tables.rows(case), right=columns[1:]))
+    for one in case["contenders"]:
+        if "error" in one:
+            click.echo(f"{one['label']}: {one['error']}")
