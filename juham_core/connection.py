@@ -25,6 +25,7 @@ class State(Enum):
     TURNING = "turning to the next server"
     CONNECTED = "connected"
     WAITING = "waiting to try again"
+    CLOSING = "being closed"
     STOPPED = "given up"
 
 
@@ -213,10 +214,16 @@ class Connection:
             self._changed.notify_all()
             return True
 
+    def leave(self) -> None:
+        """After :meth:`begin_close`: be connected no longer, but let what is under way be finished."""
+        with self._changed:
+            if self.state is State.CONNECTED:
+                self._set(State.CLOSING)
+
     def finish_close(self) -> None:
         """Release the connection; on return no attempt runs and nothing is left of the last one."""
         with self._opening, self._changed:  # a supervisor is entered and started while these are held
-            deliberate = self.state is State.CONNECTED
+            deliberate = self.state in (State.CONNECTED, State.CLOSING)
             supervisor = self._supervisor
         if supervisor is not None and supervisor is not threading.current_thread():
             supervisor.join()  # it is bounded: an attempt by connect_timeout, the rest by _closing

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from juham_core.dispatch import Dispatcher
 from juham_core.handlers import Handler, call_on_connect, call_on_disconnect, takes_five
 from juham_core.hooks import hooks
+from juham_core.inline import InlineDispatcher
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.statistics import Statistics
 from juham_core.topics import FilterTree, check_filter, split_share
+from juham_core.turn import Turn
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import ReasonCode
 
@@ -32,6 +34,8 @@ class Delivery:
         self.blocks = True
         self._client = client
         self._statistics = statistics
+        self.turn = Turn()
+        """For receipts: the thread on which none of them may be waited for."""
         self._dispatcher = self.make_dispatcher()
         self._routes: FilterTree[Handler] = FilterTree()
         self._routes_lock = threading.Lock()
@@ -51,15 +55,38 @@ class Delivery:
         return self._dispatcher.current
 
     @property
+    def inside_inline(self) -> bool:
+        """True in a handler that keeps the library's thread from everything else."""
+        return self._dispatcher.kind == InlineDispatcher.kind and self._dispatcher.current
+
+    @property
     def inside_on_connect(self) -> bool:
         """True inside the handler of an accepted connection."""
         return self._in_on_connect and self._dispatcher.current
 
     # --- the loop -----------------------------------------------------------------------------------
 
-    def make_dispatcher(self) -> Dispatcher:
-        """A dispatcher that runs handlers in a thread of its own: what a client begins with."""
-        return Dispatcher(f"juham-{self._client.name}-handlers", self._report)
+    def make_dispatcher(self, kind: str = "thread") -> Dispatcher:
+        """A dispatcher as the option ``handlers`` names it; a client begins with one that has a thread."""
+        name = f"juham-{self._client.name}-handlers"
+        if kind == InlineDispatcher.kind:
+            return InlineDispatcher(name, self._report, self.turn)
+        return Dispatcher(name, self._report)
+
+    def run_handlers(self, kind: str) -> bool:
+        """Do as the option ``handlers`` says; False if the loop runs otherwise, as it does until it ends.
+
+        While the client is closed. A dispatcher that was given by :meth:`dispatch_by` is left in its place.
+        """
+        old = self._dispatcher
+        if old.kind is None or old.kind == kind:
+            return True
+        if old.running:
+            return False
+        self._dispatcher = self.make_dispatcher(kind)
+        for function, args in old.take_all():
+            self._dispatcher.put(function, *args)
+        return True
 
     def dispatch_by(self, dispatcher: Dispatcher) -> None:
         """Have another dispatcher run the handlers; only while the client is closed."""
@@ -77,15 +104,24 @@ class Delivery:
         """Run handlers on this thread until the client is closed or the loop stopped."""
         self._dispatcher.run()
 
+    def cease(self) -> None:
+        """Inside a handler: let it be the last one, before the client is closed by another thread."""
+        self._closed = True
+        self._dispatcher.stop()
+        self._forget()
+
+    def _forget(self) -> None:
+        forgotten = self._dispatcher.clear()
+        if forgotten:
+            self._statistics.dropped["closed"] += forgotten
+
     def close(self, timeout: float) -> None:
         """Let the handlers finish what waits, for at most ``timeout`` seconds; then none runs any more."""
         with self._close_lock:  # another thread's close would forget what this one waits for
             if not self._dispatcher.drain(timeout):
                 log.warning("%s: closed with handlers unfinished after %.1f s", self._client.name, timeout)
             self._closed = True
-            forgotten = self._dispatcher.clear()
-            if forgotten:
-                self._statistics.dropped["closed"] += forgotten
+            self._forget()
             if not self._dispatcher.stop(timeout=timeout):
                 log.error("%s: a handler still runs after the client was closed", self._client.name)
 

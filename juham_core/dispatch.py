@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from juham_core.message import MqttMsg
@@ -19,6 +19,9 @@ class Dispatcher:
     A library's network thread puts, so a slow handler does not keep it from its keepalive. Calls that come
     while no thread runs wait for one.
     """
+
+    kind: ClassVar[str | None] = "thread"
+    """The value of the option ``handlers`` that asks for this class; None where none does."""
 
     def __init__(self, name: str, report: Callable[[BaseException], None]) -> None:
         self._name = name
@@ -140,13 +143,18 @@ class Dispatcher:
         self.put(drained.set)
         return drained.wait(timeout)
 
-    def clear(self) -> int:
-        """Forget the calls that wait; return how many they were."""
-        forgotten = 0
+    def take_all(self) -> list[Task]:
+        """Take out the calls that wait, for another dispatcher to make."""
+        taken = []
         while not self._tasks.empty():
             task = self._tasks.get()
-            forgotten += task is not None
-        return forgotten
+            if task is not None:
+                taken.append(task)
+        return taken
+
+    def clear(self) -> int:
+        """Forget the calls that wait; return how many they were."""
+        return len(self.take_all())
 
     def _main(self) -> None:
         with self._changed:  # whoever has started this thread enters it as the runner first

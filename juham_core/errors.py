@@ -81,6 +81,10 @@ class ReceiptTimeoutError(JuhamError, TimeoutError):
     """``wait`` gave up. The request itself is still under way, and the receipt may be waited for again."""
 
 
+class DeadlockError(JuhamError, RuntimeError):
+    """A wait, inside a handler, for what only the thread that runs the handler could bring."""
+
+
 class PublishError(JuhamError):
     """The broker answered a publish with a negative reason code (MQTT 5 section 3.4.2.1)."""
 

@@ -7,6 +7,7 @@ the same on every backend.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from juham_core.connection import State
 from juham_core.defaults import HOST, KEEPALIVE, PORT, given
-from juham_core.errors import JuhamError, NotConnectedError, NotSupportedError, PublishError
+from juham_core.errors import JuhamError, NotConnectedError, NotSupportedError, OptionError, PublishError
 from juham_core.events import Events
 from juham_core.guards import Guards
 from juham_core.hooks import hooks
@@ -46,6 +47,15 @@ class JMqtt(Vocabulary, Events, Guards):
     connecting. Handlers run one at a time, in the order in which things happened, on the client's dispatching
     thread (:meth:`loop_start`) or inside :meth:`loop_forever`; a slow one does not keep the client from its
     keepalive. One that raises is logged with its traceback and counted, and the next message comes.
+
+    **Inline.** With the option ``handlers="inline"`` there is no dispatching thread: a handler runs on the
+    thread (or in the event loop) on which the library reports what happened, with no queue between; for
+    ``on_publish`` at QoS 0, for "memory", and for what has waited until :meth:`loop_start`, that is the
+    calling thread. All of the above holds but one thing: a slow handler keeps the client from its keepalive,
+    and from everything else. So a handler must not wait: for a receipt of its own client, or for its
+    connection, it cannot, which raises :class:`~juham_core.errors.DeadlockError` at once; for a lock that is
+    held by whoever calls the client, it would wait for ever. What waits while the loop is stopped is handled
+    first, in order.
 
     **Connections** come back by themselves, with exponential back-off and jitter between ``reconnect_min``
     and ``reconnect_max`` seconds, and bring the subscriptions with them. That ends when the broker refuses
@@ -151,6 +161,10 @@ class JMqtt(Vocabulary, Events, Guards):
         if changes:
             self.options = self._options.changed(**changes)
         self._require(self._options)
+        if not self._delivery.run_handlers(self._options.handlers):
+            raise OptionError(
+                f"handlers={self._options.handlers!r} was set while the loop runs: loop_stop() comes first"
+            )
         self._require_sendable(self._outgoing.open())
         if self._own_id is None or self._options.client_id is not None:
             self._own_id = self._options.with_client_id(self.name).client_id
@@ -177,8 +191,11 @@ class JMqtt(Vocabulary, Events, Guards):
 
         ``timeout`` in seconds, default ``options.connect_timeout`` for each server. Raises AuthError as soon
         as a server refuses the credentials, ConnectError as soon as all have refused or the connection to
-        the last has ended, ConnectTimeoutError when the time is over.
+        the last has ended, ConnectTimeoutError when the time is over, and DeadlockError in a handler that
+        runs inline, as long as no broker has answered.
         """
+        if self._connection.state is State.OPENING:
+            self._delivery.turn.check_may_wait("the connection")
         if timeout is None:
             timeout = self._options.connect_timeout * len(self._options.targets)
         self._connection.wait(timeout)
@@ -193,15 +210,35 @@ class JMqtt(Vocabulary, Events, Guards):
         Publishes under way get ``options.close_timeout`` seconds to be acknowledged, and received messages as
         long to be handled. Then every receipt is resolved (failed, if it must be), ``on_disconnect`` has been
         called, no handler runs any more, and no thread, task, socket or file is left. Calling it again does
-        nothing. Called inside a handler, it returns with everything closed but the handler itself.
+        nothing. Called inside a handler, it returns with everything closed but the handler itself; where that
+        runs inline, it is the last one, the client is connected no longer, and the rest is done by a thread
+        that ends with it, for the library's own is busy with the handler.
         """
         if not self._connection.begin_close():
             if not self._delivery.inside_handler:
                 self._connection.wait_closed(self._options.close_timeout)
                 self._close_unconnected()
+                closing = self._closing_thread
+                if closing is not None and closing is not threading.current_thread():
+                    closing.join(self._options.close_timeout)
             return
+        if self._delivery.inside_inline:
+            was_connected = self.is_connected()
+            self._connection.leave()
+            self._delivery.cease()
+            if was_connected:
+                self._delivery.disconnected(from_server=False, reason_code=0, properties=None)
+            # Not a daemon: what is under way is to be finished, be it the end of the program.
+            self._closing_thread = threading.Thread(
+                target=self._finish_close, args=(was_connected, True), name=f"juham-{self.name}-closing"
+            )
+            self._closing_thread.start()
+            return
+        self._finish_close(self.is_connected(), ended=False)
+
+    def _finish_close(self, was_connected: bool, ended: bool) -> None:
+        """Close what :meth:`disconnect_from_server` has begun to; ``ended``: no handler runs any more."""
         bound = time.monotonic() + self._options.close_timeout
-        was_connected = self.is_connected()
         try:
             if was_connected and not self._outgoing.wait_empty(self._options.close_timeout):
                 self.warning(f"{self.name}: closed with publishes unacknowledged")
@@ -209,7 +246,7 @@ class JMqtt(Vocabulary, Events, Guards):
         finally:
             self._connection.finish_close()
         self._fail_unfinished()
-        if was_connected:
+        if was_connected and not ended:
             self._delivery.disconnected(from_server=False, reason_code=0, properties=None)
         self._delivery.close(max(0.5, bound - time.monotonic()))
         if was_connected and hooks.disconnected:
@@ -284,7 +321,7 @@ class JMqtt(Vocabulary, Events, Guards):
                 properties=Properties(properties) if properties else None,
             )
         )
-        receipt = PublishReceipt(next(self._mids), message)
+        receipt = PublishReceipt(next(self._mids), message, self._delivery.turn)
         if hooks.publishing:
             changed = hooks.replace("publishing", self, message)
             if changed is None:
@@ -329,7 +366,7 @@ class JMqtt(Vocabulary, Events, Guards):
         subscriptions = subscriptions_of(topic, qos, options)
         self._require_subscribable(subscriptions)
         names = [subscription.topic_filter for subscription in subscriptions]
-        receipt = SubscribeReceipt(next(self._mids), names)
+        receipt = SubscribeReceipt(next(self._mids), names, self._delivery.turn)
         if self._delivery.inside_on_connect and self._ledger.was_restored(subscriptions):
             # paho's idiom is to subscribe in on_connect; the ledger has just done that.
             self._ledger.join(receipt)
@@ -346,7 +383,7 @@ class JMqtt(Vocabulary, Events, Guards):
         if properties:
             raise NotSupportedError("properties of UNSUBSCRIBE need the library: see client.native")
         topic_filters = filters_of(topic)
-        receipt = UnsubscribeReceipt(next(self._mids), topic_filters)
+        receipt = UnsubscribeReceipt(next(self._mids), topic_filters, self._delivery.turn)
         if self._ledger.give_up(topic_filters, receipt):
             self._outgoing.request(UnsubscribeRequest(topic_filters, [receipt]))
         return receipt
@@ -422,6 +459,8 @@ class JMqtt(Vocabulary, Events, Guards):
         bounds = self._options.outbox_bounds
         if bounds != self._outgoing.bounds:
             self._outgoing = self._make_outgoing(bounds)
+        if self._connection.state in (State.CLOSED, State.STOPPED):
+            self._delivery.run_handlers(self._options.handlers)
         self._outgoing.max_queued = self._options.max_queued
         self._delivery.limit = self._options.max_received
 

@@ -15,6 +15,7 @@ from juham_core.errors import (
     ReceiptTimeoutError,
     SubscribeError,
 )
+from juham_core.turn import Turn
 from juham_core.wire.packets import MAX_PAYLOAD
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode
@@ -135,9 +136,10 @@ class Receipt:
     the requests of one client. Iterable as ``(rc, mid)``. May be used from any thread, handlers included.
     """
 
-    __slots__ = ("_callbacks", "_done", "_error", "_waiters", "mid", "rc")
+    __slots__ = ("_callbacks", "_done", "_error", "_turn", "_waiters", "mid", "rc")
 
-    def __init__(self, mid: int = 0) -> None:
+    def __init__(self, mid: int = 0, turn: Turn | None = None) -> None:
+        self._turn = turn
         self.rc: int = RC_SUCCESS
         self.mid = mid
         self._done = False
@@ -158,7 +160,9 @@ class Receipt:
         """Block until the request is done, for at most ``timeout`` seconds (None: for ever); return self.
 
         Raises what the request failed with, or :class:`~juham_core.errors.ReceiptTimeoutError`. Not to be
-        called from a hook: hooks run on the thread that would bring the answer.
+        called from a hook: hooks run on the thread that would bring the answer. Where handlers do so as well
+        (``handlers="inline"``), a receipt that is not done raises
+        :class:`~juham_core.errors.DeadlockError` at once in a handler of its client.
         """
         if not self._wait(timeout):
             raise ReceiptTimeoutError(
@@ -183,6 +187,8 @@ class Receipt:
     def _wait(self, timeout: float | None) -> bool:
         if self._done:
             return True
+        if self._turn is not None and (timeout is None or timeout > 0):
+            self._turn.check_may_wait(f"request {self.mid}")
         waiter = threading.Lock()
         waiter.acquire()  # released by whoever resolves the receipt
         with _WAITING:
@@ -249,8 +255,8 @@ class PublishReceipt(Receipt):
 
     __slots__ = ("_message", "reason_code", "sent_at")
 
-    def __init__(self, mid: int = 0, message: MqttMsg | None = None) -> None:
-        super().__init__(mid)
+    def __init__(self, mid: int = 0, message: MqttMsg | None = None, turn: Turn | None = None) -> None:
+        super().__init__(mid, turn)
         self._message = message
         self.reason_code: ReasonCode | None = None
         self.sent_at = 0.0
@@ -277,8 +283,8 @@ class SubscribeReceipt(Receipt):
 
     __slots__ = ("_open", "granted", "topic_filters")
 
-    def __init__(self, mid: int, topic_filters: Sequence[str]) -> None:
-        super().__init__(mid)
+    def __init__(self, mid: int, topic_filters: Sequence[str], turn: Turn | None = None) -> None:
+        super().__init__(mid, turn)
         self.topic_filters = tuple(topic_filters)
         self.granted: dict[str, int] = {}
         self._open = dict.fromkeys(topic_filters, -1)
@@ -310,8 +316,8 @@ class UnsubscribeReceipt(Receipt):
 
     __slots__ = ("topic_filters",)
 
-    def __init__(self, mid: int, topic_filters: Sequence[str]) -> None:
-        super().__init__(mid)
+    def __init__(self, mid: int, topic_filters: Sequence[str], turn: Turn | None = None) -> None:
+        super().__init__(mid, turn)
         self.topic_filters = tuple(topic_filters)
 
 

@@ -32,6 +32,8 @@ def check(options: Options) -> None:
         raise OptionError(
             f"the option 'transport' is tcp, websockets, unix or memory, not {options.transport!r}"
         )
+    if options.handlers not in ("thread", "inline"):
+        raise OptionError(f"the option 'handlers' is thread or inline, not {options.handlers!r}")
     if options.protocol not in (MQTT_311, MQTT_5):
         raise OptionError(f"the option 'protocol' is 4 (MQTT 3.1.1) or 5, not {options.protocol!r}")
     for name, low, high in _RANGES:

@@ -109,6 +109,8 @@ class Options:
     """Of topics, payloads and properties; past either bound publishing raises QueueFullError."""
     outbox_sync: str = "normal"
     """``normal``: what is accepted survives the process; ``full``: the loss of power too, at a price."""
+    handlers: str = "thread"
+    """Where handlers run: in a ``thread`` of their own, or ``inline`` on the one that brings the message."""
     manual_ack: bool = False
     """True: the application acknowledges each message of QoS 1 and 2 with ``ack``."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,7 @@ class Backend(ABC):
         self._userdata: Any = None
         self._mids = itertools.count(1)
         self._event_handlers: dict[str, Handler] = {}
+        self._closing_thread: threading.Thread | None = None
         self._statistics = Statistics()
         self._delivery = Delivery(self, self._statistics)
         self._ledger = Ledger()

@@ -57,6 +57,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "outbox_max_messages": int,
     "outbox_max_bytes": int,
     "outbox_sync": str,
+    "handlers": str,
     "manual_ack": _flag,
 }
 _WILL_PARSERS: Final[dict[str, Callable[[str], Any]]] = dict(

@@ -37,6 +37,8 @@ class LoopDispatcher(Dispatcher):
     within a callback.
     """
 
+    kind = None
+
     def __init__(
         self,
         name: str,

@@ -12,6 +12,7 @@ from juham_core.testing.cases.connect import ConnectCases
 from juham_core.testing.cases.endurance import EnduranceCases
 from juham_core.testing.cases.failover import FailoverCases
 from juham_core.testing.cases.handlers import HandlerCases
+from juham_core.testing.cases.inline import InlineCases
 from juham_core.testing.cases.lifecycle import LifecycleCases
 from juham_core.testing.cases.loop import LoopCases
 from juham_core.testing.cases.matching import MatchingCases
@@ -40,6 +41,7 @@ class BackendConformance(
     SubscribeCases,
     MatchingCases,
     HandlerCases,
+    InlineCases,
     ShapeCases,
     AcknowledgingCases,
     LifecycleCases,

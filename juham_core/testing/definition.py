@@ -24,6 +24,7 @@ _LEVEL_OF: Final = {
     "publish": "semantics",
     "subscribe": "semantics",
     "handlers": "semantics",
+    "inline": "semantics",
     "connect": "faults",
     "reconnect": "faults",
     "failover": "faults",

@@ -75,7 +75,7 @@ class Driver(Network):
         """See :meth:`juham_core.primitives.Backend._publish`."""
         properties = to_paho(message.properties, PacketTypes.PUBLISH) if message._properties else None
         while True:
-            with self._handing_over:
+            with self._hand_over_lock():
                 info = self._paho.publish(
                     message.topic, message.payload, message.qos, message.retain, properties
                 )
