@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from typing import Any, Final
 
 from paho.mqtt.client import MQTTv5
 from paho.mqtt.enums import MQTTErrorCode
@@ -22,6 +23,8 @@ from juham_core.wire.packets import Subscription
 from juham_paho import sockets
 from juham_paho.network import Network
 from juham_paho.properties import subscribe_options, to_paho
+
+_NOTHING: Final = contextlib.nullcontext()
 
 
 class Driver(Network):
@@ -66,7 +69,7 @@ class Driver(Network):
         # paho's own thread may hold a lock of paho's that whoever hands something over waits for.
         with contextlib.nullcontext() if own else self._handing_over:
             self._client._reset_sockets()
-            self._client._thread = self._thread = None
+            self._client._thread = self._thread = self._home = None
         if self._backend._connection.closing:
             self._forget()
         self._put_back()
@@ -94,12 +97,12 @@ class Driver(Network):
         five = self._client._protocol == MQTTv5
         filters = [(sub.topic_filter, subscribe_options(sub) if five else sub.qos) for sub in subscriptions]
         properties = to_paho(properties_of(subscriptions), PacketTypes.SUBSCRIBE)
-        with self._handing_over:
+        with self._hand_over_lock():
             return self._sent(self._paho.subscribe(filters, properties=properties), "subscribe")
 
     def unsubscribe(self, topic_filters: list[str]) -> int:
         """See :meth:`juham_core.primitives.Backend._unsubscribe`."""
-        with self._handing_over:
+        with self._hand_over_lock():
             return self._sent(self._paho.unsubscribe(topic_filters), "unsubscribe")
 
     def ack(self, mid: int, qos: int) -> None:
@@ -107,6 +110,13 @@ class Driver(Network):
         rc = self._paho.ack(mid, qos)
         if rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise NotConnectedError(f"message {mid} cannot be acknowledged: {rc.name}; it will come again")
+
+    def _hand_over_lock(self) -> contextlib.AbstractContextManager[Any]:
+        """What to hold while something is handed to paho: nothing on its own thread, which cannot be gone.
+
+        That thread reports with locks of paho's held, for which whoever hands something over may be waiting.
+        """
+        return _NOTHING if threading.get_ident() == self._home else self._handing_over
 
     @staticmethod
     def _sent(result: tuple[MQTTErrorCode, int | None], what: str) -> int:

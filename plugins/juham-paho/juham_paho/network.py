@@ -59,6 +59,7 @@ class Network:
         # write on the caller's thread, and report as not sent what its own thread has sent already.
         self._handing_over = threading.RLock()
         self._thread: threading.Thread | None = None
+        self._home: int | None = None  # the identifier of that thread
         self._socket: socket.socket | None = None
         self._closing = False
         self._lingers = False
@@ -101,6 +102,7 @@ class Network:
         self._originals["_sock_close"]()
 
     def _thread_main(self) -> None:
+        self._home = threading.get_ident()
         self._thread = threading.current_thread()  # before anything is reported: who closes waits for it
         error: Exception | None = None
         try:
