@@ -83,7 +83,7 @@ class StoredOutgoing(Outgoing):
         self._store: Store | None = None
         self._opening = threading.RLock()
         self._told: set[StoredReceipt] = set()
-        # The next four are guarded by the store's lock; _loaded loses its own from any thread.
+        # The next four are guarded by the store's lock; from _loaded and _loaded_bytes any thread takes.
         self._waiting: weakref.WeakValueDictionary[int, StoredReceipt] = weakref.WeakValueDictionary()
         self._loaded: dict[int, StoredReceipt] = {}
         self._loaded_bytes = 0
@@ -91,6 +91,7 @@ class StoredOutgoing(Outgoing):
         self._worker: threading.Thread | None = None
         self._wake = threading.Event()
         self._at_once = threading.Event()
+        self._ending = 0
         self._counting = threading.Lock()
         self._stopping = False
         self._closed = False
@@ -98,7 +99,12 @@ class StoredOutgoing(Outgoing):
     @property
     def queued(self) -> int:
         """Publishes accepted and not yet handed to the library."""
-        return max(0, self.stored[0] - len(self._in_flight))
+        return max(0, self.stored[0] - self.in_flight)
+
+    @property
+    def in_flight(self) -> int:
+        """Publishes handed to the library and not yet acknowledged, or at QoS 2 not yet struck out."""
+        return len(self._in_flight) + self._ending
 
     @property
     def stored(self) -> tuple[int, int]:
@@ -286,7 +292,6 @@ class StoredOutgoing(Outgoing):
             left = receipt.expires_at - time.time()
             if left <= 0:
                 self._dropped["expired"] += 1
-                log.warning("publish %d to %r has expired in the outbox", receipt.mid, message.topic)
                 error = PublishError(f"publish {receipt.mid} expired before it could be sent")
                 self._give_up(receipt, error)
                 return True
@@ -304,19 +309,31 @@ class StoredOutgoing(Outgoing):
         if message is not None and answer[0] >= UNSPECIFIED_ERROR:  # perhaps nobody holds the receipt
             log.error("the broker refused publish %d to %r: %#04x", receipt.mid, message.topic, answer[0])
         if message is not None and message.qos == 2:
-            # Exactly once: whoever is told that it is done will not see it sent again.
-            self._strike_out(receipt, partial(super()._finish, receipt, answer))
-            if self._queue or self._controls:
-                self.hand_over()
+            # Exactly once: whoever is told that it is done will not see it sent again. Until then it keeps
+            # its place in the window, so that no more than a window of messages can be doubled.
+            with self._counting:
+                self._ending += 1
+            self._strike_out(receipt, partial(self._ended, receipt, answer))
             return
         self._strike_out(receipt, None)
         super()._finish(receipt, answer)
 
+    def _ended(self, receipt: PublishReceipt, answer: Any) -> None:
+        with self._counting:
+            self._ending -= 1
+        super()._finish(receipt, answer)
+
+    def _has_room(self) -> bool:
+        return self._up and len(self._in_flight) + self._ending < self.window
+
+    def _ready(self) -> bool:
+        return self._up and bool(self._controls or (self._queue and self._has_room()))
+
     def _give_up(self, receipt: PublishReceipt, error: JuhamError) -> None:
         assert isinstance(receipt, StoredReceipt)
         message = receipt._message
-        if receipt.mid and message is not None:
-            log.error("the outbox gives publish %d to %r up: %s", receipt.mid, message.topic, error)
+        if message is not None:  # perhaps nobody holds the receipt
+            log.error("a message to %r leaves the outbox unsent: %s", message.topic, error)
         self._strike_out(receipt, partial(super()._give_up, receipt, error))
 
     def _strike_out(self, receipt: StoredReceipt, done: Callable[[], object] | None) -> None:

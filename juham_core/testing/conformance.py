@@ -18,6 +18,7 @@ from juham_core.testing.cases.loop import LoopCases
 from juham_core.testing.cases.matching import MatchingCases
 from juham_core.testing.cases.mqtt5 import Mqtt5Cases
 from juham_core.testing.cases.mqtt5_session import Mqtt5SessionCases
+from juham_core.testing.cases.outbox import OutboxCases
 from juham_core.testing.cases.overlapping import OverlappingCases
 from juham_core.testing.cases.packaging import PackagingCases
 from juham_core.testing.cases.publish import PublishCases
@@ -59,6 +60,7 @@ class BackendConformance(
     Mqtt5Cases,
     Mqtt5SessionCases,
     OverlappingCases,
+    OutboxCases,
     EnduranceCases,
 ):
     """The contract of :class:`~juham_core.jmqtt.JMqtt`, case by case, for one backend.

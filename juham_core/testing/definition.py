@@ -33,6 +33,7 @@ _LEVEL_OF: Final = {
     "lifecycle": "lifecycle",
     "threads": "lifecycle",
     "mqtt5": "mqtt5",
+    "outbox": "faults",
     "endurance": "endurance",
 }
 DEADLINE: Final = 30.0
