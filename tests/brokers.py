@@ -12,12 +12,6 @@ import threading
 from pathlib import Path
 
 FOUND = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
-_BASE = """
-listener {port} 127.0.0.1
-persistence false
-max_queued_messages 0
-sys_interval 1
-"""
 
 
 def free_port():
@@ -28,6 +22,13 @@ def free_port():
 
 class Mosquitto:
     """A Mosquitto on a port of its own; ``users`` are let in by name and password, else everybody is."""
+
+    settings = """
+listener {port} 127.0.0.1
+persistence false
+max_queued_messages 0
+sys_interval 1
+"""
 
     def __init__(self, users=None):
         # Started by root, Mosquitto becomes a user of its own, who must be able to read its files.
@@ -50,7 +51,7 @@ class Mosquitto:
 
     def _start_at(self, port):
         settings = self._folder / "mosquitto.conf"
-        settings.write_text(_BASE.format(port=port) + self._access())
+        settings.write_text(self.settings.format(port=port, folder=self._folder) + self._access())
         settings.chmod(0o644)
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(

@@ -21,6 +21,7 @@ class Proxy:
         self._refusing = False
         self._lock = threading.Lock()
         self._pairs: dict[socket.socket, socket.socket] = {}
+        self._near: set[socket.socket] = set()  # those of the pairs that lead to clients
         self._selector = selectors.DefaultSelector()
         self._wake, self._waker = socket.socketpair()
         for sock in (self._server, self._wake):
@@ -52,14 +53,24 @@ class Proxy:
 
     def _run(self):
         while True:
-            for key, _ in self._selector.select():
+            for key, _ in self._selector.select(self._pause()):
                 if key.fileobj is self._wake:
-                    return
+                    if not self._wake.recv(64):
+                        return
+                    continue
                 with self._lock:
                     if key.fileobj is self._server:
                         self._accept()
                     else:
                         self._forward(key.fileobj)
+
+    def _wake_up(self):
+        """Have :meth:`_pause` called now."""
+        self._waker.send(b"!")
+
+    def _pause(self):
+        """Called between any two looks at the sockets: seconds after which to call it again, None for never."""
+        return
 
     def _accept(self):
         near, _ = self._server.accept()
@@ -75,6 +86,7 @@ class Proxy:
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._pairs[one] = other
             self._selector.register(one, selectors.EVENT_READ)
+        self._near.add(near)
 
     def _forward(self, sock):
         other = self._pairs.get(sock)
@@ -82,18 +94,22 @@ class Proxy:
             return  # cut between select and here
         try:
             data = sock.recv(65_536)
-            other.sendall(data)
+            self._pass_on(sock, other, data)
         except OSError:
             data = b""
         if not data:
             self._drop(sock)
 
-    def _drop(self, sock):
+    def _pass_on(self, sock, other, data):
+        other.sendall(data)
+
+    def _drop(self, sock, end=None):
         other = self._pairs.pop(sock, None)
         if other is not None:
             self._selector.unregister(sock)
-            _reset(sock)
-            self._drop(other)
+            self._near.discard(sock)
+            (end or _reset)(sock)
+            self._drop(other, end)
 
 
 def _reset(sock):

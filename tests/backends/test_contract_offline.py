@@ -6,7 +6,7 @@ import pytest
 from waiting import ThreeArguments
 
 import juham_core as juham
-from juham_core.wire import Puback, Publish
+from juham_core.wire import Connect, Puback, Pubcomp, Publish, Pubrec, Pubrel
 
 tcp = pytest.mark.needs("tcp")
 
@@ -133,6 +133,27 @@ def test_what_was_in_flight_is_sent_again_in_order(talking, peer):
         receipt.wait(5)
     client.publish("a", "marker")
     assert again.expect(Publish).payload == b"marker"
+
+
+@pytest.mark.needs("tcp", "qos_2", "persistent_session")
+def test_what_was_released_is_not_published_again_however_often_the_connection_breaks(talking, peer, topic):
+    """At QoS 2 PUBREL alone goes out again once PUBREC has come (MQTT 5 section 4.3.3)."""
+    client, conversation = talking(client_id=topic, clean_start=False, reconnect_min=0.01)
+    receipt = client.publish("a", "once", qos=2)
+    packet_id = conversation.expect(Publish).packet_id
+    conversation.send(Pubrec(packet_id))
+    conversation.expect(Pubrel)
+    conversation.reset()
+    for _ in range(2):
+        refused = peer.take_up()
+        refused.expect(Connect)
+        refused.reset()
+    last = peer.take_up()
+    last.accept(session_present=True)
+    assert last.expect(Pubrel).packet_id == packet_id
+    assert not receipt.done()
+    last.send(Pubcomp(packet_id))
+    receipt.wait(5)
 
 
 @pytest.mark.needs("tcp", "qos_2")

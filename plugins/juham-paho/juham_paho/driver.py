@@ -11,7 +11,7 @@ import contextlib
 import threading
 from typing import Any, Final
 
-from paho.mqtt.client import MQTTv5
+from paho.mqtt.client import MQTTv5, mqtt_ms_resend_pubrel, mqtt_ms_wait_for_pubcomp
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 
@@ -36,6 +36,7 @@ class Driver(Network):
         self._closing = self._lingers = False
         self._verdict = self._ending = None
         self._replace()
+        self._keep_released()
         try:
             rc = self._paho.reconnect()
         except ValueError as exc:
@@ -124,6 +125,16 @@ class Driver(Network):
         if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
             raise NotConnectedError(f"paho did not {what}: {rc.name}")
         return mid
+
+    def _keep_released(self) -> None:
+        """At QoS 2, keep paho from publishing again what the broker has taken note of (section 4.3.3).
+
+        It does so where a connection breaks before PUBREL has gone out again.
+        """
+        with self._client._out_message_mutex:
+            for message in self._client._out_messages.values():
+                if message.state == mqtt_ms_resend_pubrel:
+                    message.state = mqtt_ms_wait_for_pubcomp
 
     def _forget(self) -> None:
         """Drop what paho would send again: its receipts have failed, or are about to."""

@@ -1,0 +1,42 @@
+"""A Mosquitto that keeps its state on disk, to be stopped, killed and started again at the same port."""
+
+from __future__ import annotations
+
+import signal
+
+from brokers import Mosquitto
+
+
+class DurableMosquitto(Mosquitto):
+    """Writes its state down at each change and when it ends; no limits but those given in ``limits``."""
+
+    settings = """
+listener {port} 127.0.0.1
+user root
+persistence true
+persistence_location {folder}/
+autosave_interval 1
+autosave_on_changes true
+max_queued_messages 0
+set_tcp_nodelay true
+"""
+
+    def __init__(self, limits="max_inflight_messages 0\n"):
+        super().__init__()
+        self.settings += limits
+
+    @property
+    def where(self):
+        return ("127.0.0.1", self.port)
+
+    def end(self, number):
+        """Send it a signal and wait for its end: SIGTERM lets it write its state, SIGKILL does not."""
+        self._process.send_signal(number)
+        self._process.wait(30)
+
+    def restart(self):
+        """Start it again where it was."""
+        assert self._start_at(self.port), "Mosquitto does not come back"
+
+
+SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}
