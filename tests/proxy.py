@@ -69,7 +69,7 @@ class Proxy:
         self._waker.send(b"!")
 
     def _pause(self):
-        """Called between any two looks at the sockets: seconds after which to call it again, None for never."""
+        """Called between looks at the sockets: seconds after which to call it again, None for never."""
         return
 
     def _accept(self):

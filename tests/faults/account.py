@@ -24,8 +24,12 @@ class Account:
     """Different numbers that arrived."""
     lost: int = 0
     """Numbers that were acknowledged and did not arrive."""
+    forgotten: int = 0
+    """Of the lost, those that the broker had acknowledged on the wire: it had them and lost them."""
     duplicated: int = 0
     """Arrivals of a number that had arrived before."""
+    repeated: int = 0
+    """Of these, those that the broker sent again by itself, with DUP: the publisher has no part in them."""
     disordered: int = 0
     """First arrivals of a number after a higher one."""
     faults: int = 0
@@ -36,8 +40,8 @@ class Account:
     """Connections of the backend after its first."""
     seconds: float = 0.0
 
-    def settle(self, receipts, arrivals):
-        """Enter receipts (None where there are none) and the arrivals, in order, of one topic."""
+    def settle(self, receipts, arrivals, promised=frozenset()):
+        """Enter receipts (None where there are none), the arrivals in order, and what the broker promised."""
         if receipts is not None:
             self.sent = len(receipts)
             self.unresolved = sum(not receipt.done() for receipt in receipts)
@@ -45,21 +49,23 @@ class Account:
             self.acknowledged = self.sent - self.unresolved - self.failed
         seen: set[int] = set()
         highest = -1
-        for number in arrivals:
-            if number not in seen:
+        for number, repeated in arrivals:
+            if number in seen:
+                self.repeated += repeated
+            else:
                 seen.add(number)
                 self.disordered += number < highest
                 highest = max(highest, number)
         self.received = len(seen)
         self.duplicated = len(arrivals) - len(seen)
-        told = (
-            range(self.sent)
-            if receipts is None
-            else [number for number, receipt in enumerate(receipts) if _succeeded(receipt)]
-        )
-        self.lost = sum(number not in seen for number in told)
+        told = range(self.sent) if receipts is None else _succeeded(receipts)
+        missing = set(told) - seen
+        self.lost = len(missing)
+        self.forgotten = len(missing & promised)
         return self
 
 
-def _succeeded(receipt):
-    return receipt.done() and receipt.exception() is None
+def _succeeded(receipts):
+    return [
+        number for number, receipt in enumerate(receipts) if receipt.done() and receipt.exception() is None
+    ]

@@ -11,7 +11,7 @@ from collections import Counter
 
 from proxy import Proxy
 
-from juham_core.wire import Decoder
+from juham_core.wire import Decoder, Puback, Pubcomp, Publish, Pubrec
 
 LOW, HIGH = 0.15, 0.45
 """Seconds between cuts."""
@@ -64,8 +64,9 @@ class CuttingProxy(Proxy):
         """Of the cuts, those that split a packet."""
         self.counts: Counter[tuple[str, bool]] = Counter()
         """Packets that passed whole, by kind and whether to the broker."""
-        self.log = None
-        """If it is a list: (seconds, connection, to the broker?, packet) of all that passes."""
+        self.promised: set[tuple[str, bytes]] = set()
+        """Topic and payload of the messages for which the broker has answered, on the wire."""
+        self._named: dict[int, tuple[str, bytes]] = {}
         super().__init__(target)
 
     def storm(self):
@@ -87,8 +88,11 @@ class CuttingProxy(Proxy):
 
     def passed(self, stream, packet):
         self.counts[packet.kind, stream.to_broker] += 1
-        if self.log is not None:
-            self.log.append((time.monotonic(), self.accepted, stream.to_broker, packet))
+        if stream.to_broker:
+            if isinstance(packet, Publish):
+                self._named[packet.packet_id] = (packet.topic, packet.payload)
+        elif isinstance(packet, Puback | Pubrec | Pubcomp) and packet.packet_id in self._named:
+            self.promised.add(self._named[packet.packet_id])
 
     def _pause(self):
         with self._lock:

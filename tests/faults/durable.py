@@ -1,10 +1,12 @@
-"""A Mosquitto that keeps its state on disk, to be stopped, killed and started again at the same port."""
+"""Brokers that keep their state, to be ended and started again at the same port."""
 
 from __future__ import annotations
 
 import signal
 
 from brokers import Mosquitto
+
+from juham_core.broker import EmbeddedBroker
 
 
 class DurableMosquitto(Mosquitto):
@@ -29,9 +31,9 @@ set_tcp_nodelay true
     def where(self):
         return ("127.0.0.1", self.port)
 
-    def end(self, number):
-        """Send it a signal and wait for its end: SIGTERM lets it write its state, SIGKILL does not."""
-        self._process.send_signal(number)
+    def end(self, way):
+        """End it and wait until it has: ``terminated``, it writes its state down, ``killed``, it does not."""
+        self._process.send_signal({"terminated": signal.SIGTERM, "killed": signal.SIGKILL}[way])
         self._process.wait(30)
 
     def restart(self):
@@ -39,4 +41,17 @@ set_tcp_nodelay true
         assert self._start_at(self.port), "Mosquitto does not come back"
 
 
-SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}
+class DurableEmbedded(EmbeddedBroker):
+    """The embedded broker, which keeps its state in memory while it is stopped."""
+
+    @property
+    def where(self):
+        return (self.host, self.port)
+
+    def end(self, _way):
+        """Stop it."""
+        self.stop()
+
+    def restart(self):
+        """Start it again where it was."""
+        self.start()

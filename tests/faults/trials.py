@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from account import Account
 from cutting import CuttingProxy
+from waiting import eventually
 from witness import Record, Source, Witness, payload_of
 
 import juham_core as juham
@@ -19,6 +20,8 @@ QUICK = {"reconnect_min": 0.01, "reconnect_max": 0.05, "connect_timeout": 5.0, "
 """A fault is over soon, so the client may come back soon."""
 DEADLINE = 60.0
 """Seconds without any progress after which what is missing is called lost."""
+_LATE = 0.5
+"""Seconds that messages may be behind one that was published after them, with another QoS."""
 
 
 @dataclass
@@ -73,11 +76,24 @@ def _wait(receipts):
                 return
 
 
-def _accounts(fault, backend, names, record, started, receipts=None, **counts):
+def _settle(where, topic, witness, names, receipts):
+    """Return once the witness has all that the broker had for it: what is published last comes last."""
+    source = Source(*where)
+    source.publish(f"{topic}/last", 0, 2)
+    source.close()
+    assert witness.record.wait_for(f"{topic}/last", [0], DEADLINE)
+    for qos, name in names.items():
+        witness.record.wait_for(name, range(len(receipts[qos])), _LATE)
+
+
+def _accounts(fault, backend, names, record, started, receipts=None, promised=frozenset(), **counts):
     seconds = round(time.monotonic() - started, 1)
+    numbers = {name: set() for name in names.values()}
+    for name, payload in promised:
+        numbers[name].add(int(payload.split()[0]))
     return [
         Account(fault, backend, qos, seconds=seconds, **counts).settle(
-            receipts[qos] if receipts else None, record.arrivals(name)
+            receipts[qos] if receipts else None, record.arrivals(name), numbers[name]
         )
         for qos, name in names.items()
     ]
@@ -101,9 +117,7 @@ def publish_through_cuts(backend, broker, topic, size, **options):
             _publish(client, names, numbers, receipts)
         _wait(receipts.values())
         proxy.calm()
-        for qos, name in names.items():
-            done = [number for number, receipt in enumerate(receipts[qos]) if receipt.done()]
-            witness.record.wait_for(name, done, 5.0)
+        _settle(broker, topic, witness, names, receipts)
         return _accounts(
             "publisher cut",
             backend,
@@ -111,6 +125,7 @@ def publish_through_cuts(backend, broker, topic, size, **options):
             witness.record,
             started,
             receipts,
+            proxy.promised,
             faults=proxy.cuts,
             inside=proxy.inside_packets,
             reconnects=client.statistics.reconnects,
@@ -127,9 +142,7 @@ def receive_through_cuts(backend, broker, topic, size, **options):
         proxy = CuttingProxy(broker)
         stack.callback(proxy.close)
         client = _client(stack, backend, topic, "127.0.0.1", proxy.port, **options)
-        client.on_message = lambda client, userdata, message: record.add(
-            message.topic, int(message.payload.split()[0])
-        )
+        client.on_message = lambda client, userdata, message: record.add(message)
         client.subscribe(f"{topic}/#", qos=max(names)).wait(10)
         started = time.monotonic()
         proxy.storm()
@@ -168,7 +181,9 @@ def publish_through_restarts(backend, broker, topic, size, way, **options):
     with ExitStack() as stack:
         witness = Witness(*broker.where, topic)
         stack.callback(witness.close)
-        client = _client(stack, backend, topic, *broker.where, **options)
+        proxy = CuttingProxy(broker.where)  # it only listens
+        stack.callback(proxy.close)
+        client = _client(stack, backend, topic, "127.0.0.1", proxy.port, **options)
         started = time.monotonic()
         for numbers in size.bursts():
             publisher = threading.Thread(target=_publish, args=(client, names, numbers, receipts))
@@ -178,11 +193,9 @@ def publish_through_restarts(backend, broker, topic, size, way, **options):
             pause.wait(chance.uniform(0, 0.1))
             broker.restart()
             publisher.join()
-            client.wait_until_connected(20)
+            assert eventually(client.is_connected, DEADLINE), "the client does not come back"
         _wait(receipts.values())
-        for qos, name in names.items():
-            done = [number for number, receipt in enumerate(receipts[qos]) if receipt.done()]
-            witness.record.wait_for(name, done, 5.0)
+        _settle(broker.where, topic, witness, names, receipts)
         return _accounts(
             f"broker {way}",
             backend,
@@ -190,6 +203,7 @@ def publish_through_restarts(backend, broker, topic, size, way, **options):
             witness.record,
             started,
             receipts,
+            proxy.promised,
             faults=len(size.bursts()),
             reconnects=client.statistics.reconnects,
         )
@@ -204,14 +218,15 @@ def receive_slowly(backend, broker, topic, size, seconds, bound):
 
     def handle(client, userdata, message):
         nonlocal most
-        most = max(most, client.statistics.waiting)
+        counts = client.statistics
+        most = max(most, counts.received - counts.handled)
         pause.wait(seconds)
-        record.add(message.topic, int(message.payload.split()[0]))
+        record.add(message)
 
     with ExitStack() as stack:
         source = Source(*broker)
         stack.callback(source.close)
-        client = _client(stack, backend, topic, *broker, keepalive=1, max_received=bound)
+        client = _client(stack, backend, topic, *broker, keepalive=10, max_received=bound)
         client.on_message = handle
         client.subscribe(f"{topic}/#", qos=max(names)).wait(10)
         started = time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import defaultdict
 
 from juham_core.testing.observer import SocketObserver
@@ -20,12 +19,14 @@ class Record:
 
     def __init__(self):
         self._changed = threading.Condition()
-        self._arrivals: dict[str, list[int]] = defaultdict(list)
+        self._arrivals: dict[str, list[tuple[int, bool]]] = defaultdict(list)
         self._distinct: dict[str, set[int]] = defaultdict(set)
 
-    def add(self, topic, number):
+    def add(self, message):
+        number = int(message.payload.split()[0])
+        topic = message.topic
         with self._changed:
-            self._arrivals[topic].append(number)
+            self._arrivals[topic].append((number, message.dup))
             self._distinct[topic].add(number)
             self._changed.notify_all()
 
@@ -40,6 +41,7 @@ class Record:
             return numbers <= self._distinct[topic]
 
     def arrivals(self, topic):
+        """Each number with the DUP flag it came with."""
         with self._changed:
             return list(self._arrivals[topic])
 
@@ -60,7 +62,7 @@ class _Connection(SocketObserver):
             if packet.qos == 2:
                 self._unreleased[packet.packet_id] = content
             if not known:
-                self._record.add(packet.topic, int(packet.payload.split()[0]))
+                self._record.add(packet)
             super()._take(packet)
             self._messages.clear()
             return
@@ -107,12 +109,18 @@ class Witness:
 
     def _run(self):
         while not self._closing.is_set():
-            try:
-                for packet in self._connection._read(0.1):
-                    self._connection._take(packet)
-            except _LOST:
+            if not self._listen():
                 self._connection.vanish()
                 self._come_back()
+
+    def _listen(self):
+        """Take what comes within a moment; False if the connection has ended."""
+        try:
+            for packet in self._connection._read(0.1):
+                self._connection._take(packet)
+        except _LOST:
+            return False
+        return True
 
     def _come_back(self):
         while not self._closing.wait(_SOON):
@@ -124,7 +132,7 @@ class Witness:
 
 
 class Source:
-    """Publishes numbers as one client with a persistent session, one at a time."""
+    """Publishes numbers, one at a time."""
 
     def __init__(self, host, port):
         self._observer = SocketObserver(host, port)
@@ -139,7 +147,3 @@ class Source:
 def payload_of(number):
     """A number and some text behind it, so that packets have a middle to be cut in."""
     return f"{number} {'x' * (number % 97)}"
-
-
-def seconds_since(start):
-    return round(time.monotonic() - start, 1)
