@@ -38,6 +38,8 @@ class Account:
     """Of the cuts, those in the middle of a packet."""
     reconnects: int = 0
     """Connections of the backend after its first."""
+    waiting: int = 0
+    """The most messages, of any QoS, that had been received at one time and not been handled."""
     seconds: float = 0.0
 
     def settle(self, receipts, arrivals, promised=frozenset()):

@@ -11,27 +11,34 @@ from documents import DOCS
 
 FOLDER = DOCS / "reliability"
 PAGE = DOCS / "reliability.md"
-FAULTS = {
-    "publisher cut": "The publisher's connection is cut",
-    "subscriber cut": "The subscriber's connection is cut",
-    "broker stopped": "The embedded broker is stopped and started",
-    "broker terminated": "Mosquitto is terminated (SIGTERM) and started",
-    "broker killed": "Mosquitto is killed (SIGKILL) and started",
-    "slow consumer": "The subscriber's handler is slow",
-}
-COLUMNS = {
+TITLES = {
     "sent": "sent",
     "acknowledged": "acknowledged",
     "received": "received",
     "lost": "lost",
-    "forgotten": "of these forgotten by the broker",
+    "forgotten": "forgotten by the broker",
     "duplicated": "duplicated",
-    "repeated": "of these repeated by the broker",
-    "faults": "cuts or restarts",
-    "inside": "of these inside a packet",
+    "repeated": "repeated by the broker",
+    "cuts": "cuts",
+    "restarts": "restarts",
+    "inside": "inside a packet",
+    "waiting": "most waiting",
     "reconnects": "reconnects",
     "seconds": "seconds",
 }
+_CUT = "sent acknowledged received lost duplicated cuts inside reconnects seconds".split()
+_ENDED = "sent acknowledged received lost forgotten duplicated repeated restarts reconnects seconds".split()
+_SLOW = "sent received lost duplicated waiting reconnects seconds".split()
+FAULTS = {
+    "publisher cut": ("The publisher's connection is cut", _CUT),
+    "subscriber cut": ("The subscriber's connection is cut", _CUT),
+    "broker stopped": ("The embedded broker is stopped and started", _ENDED),
+    "broker terminated": ("Mosquitto is terminated (SIGTERM) and started", _ENDED),
+    "broker killed": ("Mosquitto is killed (SIGKILL) and started", _ENDED),
+    "slow consumer": ("The subscriber's handler is slow", _SLOW),
+}
+"""Each fault: the title of its table, and the columns."""
+_SPELT = {"cuts": "faults", "restarts": "faults"}
 
 
 def enter(accounts: Iterable[Account]) -> None:
@@ -53,12 +60,12 @@ def fault_lines() -> list[str]:
     backends = sorted(path.stem for path in FOLDER.glob("*.json") if path.stem != "cluster")
     accounts = [account for backend in backends for account in _read(backend)]
     lines: list[str] = []
-    for fault, title in FAULTS.items():
-        lines += [f"### {title}", "", _row(["backend", "QoS", *COLUMNS.values()])]
-        lines.append(_row(["---", *["---:"] * (len(COLUMNS) + 1)]))
+    for fault, (title, columns) in FAULTS.items():
+        lines += [f"### {title}", "", _row(["backend", "QoS", *(TITLES[name] for name in columns)])]
+        lines.append(_row(["---", *["---:"] * (len(columns) + 1)]))
         for each in accounts:
             if each.fault == fault:
-                numbers = [f"{getattr(each, name):,}" for name in COLUMNS]
+                numbers = [f"{getattr(each, _SPELT.get(name, name)):,}" for name in columns]
                 lines.append(_row([f"`{each.backend}`", str(each.qos), *numbers]))
         lines.append("")
     return lines[:-1]

@@ -235,7 +235,7 @@ def receive_slowly(backend, broker, topic, size, seconds, bound):
                 source.publish(name, number, qos)
         for name in names.values():
             record.wait_for(name, range(size.messages), DEADLINE / 3)
-        accounts = _accounts(
+        return _accounts(
             "slow consumer",
             backend,
             names,
@@ -244,5 +244,5 @@ def receive_slowly(backend, broker, topic, size, seconds, bound):
             sent=size.messages,
             acknowledged=size.messages,
             reconnects=client.statistics.reconnects,
+            waiting=most,
         )
-        return accounts, most

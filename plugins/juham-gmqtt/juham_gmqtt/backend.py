@@ -159,6 +159,10 @@ class JGmqtt(JMqtt):
         if full and new:
             link.late.append(packet_id)
             self._delivery.after(partial(self._ack_late, link, packet_id, qos))
+            if len(link.late) >= self._delivery.limit and not link.held:
+                # The broker has a window larger than we allow for, or does not keep to it.
+                link.hold()
+                self._delivery.after(link.release)
         elif qos == 2 or (qos == 1 and not manual):
             answer = session.accepted(packet_id, qos)
             if answer is not None:

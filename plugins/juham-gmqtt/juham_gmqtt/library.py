@@ -10,7 +10,7 @@ Private names of gmqtt 0.8 in use, looked for when this module is imported:
 
 * ``Client._connection``, ``_connack_received``, ``_connection_state``, ``_package_handler``,
   ``_persistent_storage``
-* ``MQTTConnection._keepalive``, ``_last_data_in``, ``_last_data_out``
+* ``MQTTConnection._keepalive``, ``_keep_connection``, ``_last_data_in``, ``_last_data_out``
 * ``MQTTProtocol._read_loop``
 """
 
@@ -49,7 +49,7 @@ _CLIENT_NAMES: Final = (
     "_package_handler",
     "_persistent_storage",
 )
-_CONNECTION_NAMES: Final = ("_keepalive", "_last_data_in", "_last_data_out")
+_CONNECTION_NAMES: Final = ("_keepalive", "_keep_connection", "_last_data_in", "_last_data_out")
 
 
 class Transport(Protocol):
@@ -61,6 +61,8 @@ class Transport(Protocol):
     def write(self, data: bytes | bytearray) -> None: ...
     def congested(self, yes: bool) -> None: ...
     def silent(self, seconds: float) -> None: ...
+    @property
+    def held(self) -> bool: ...
 
 
 class WireProtocol(MQTTProtocol):  # type: ignore[misc]  # gmqtt has no annotations
@@ -129,6 +131,11 @@ class WireConnection(MQTTConnection):  # type: ignore[misc]  # gmqtt has no anno
     def sent(self) -> None:
         """Something went out."""
         self._last_data_out = time.monotonic()
+
+    def _keep_connection(self) -> None:
+        if self._link.held:
+            self.received()
+        super()._keep_connection()
 
     def release(self) -> None:
         """Leave nothing behind in the loop."""

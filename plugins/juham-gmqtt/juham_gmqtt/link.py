@@ -70,6 +70,7 @@ class Link:
         self._ended = False
         self._closing = False
         self._congested = False
+        self._held = False
         self._outbox = Outbox()
 
     # --- from other threads -------------------------------------------------------------------------
@@ -124,6 +125,22 @@ class Link:
         """The broker wants another keepalive (MQTT 5 section 3.2.2.3.14)."""
         self._connection.keep_alive(seconds)
 
+    @property
+    def held(self) -> bool:
+        """True while nothing is read: then a silent broker says nothing about the connection."""
+        return self._held
+
+    def hold(self) -> None:
+        """Read nothing more until :meth:`release`; what has been read waits too."""
+        if not self._held and not self._is_over():
+            self._held = True
+            self._transport.pause_reading()
+
+    def release(self) -> None:
+        """Read again; from any thread."""
+        with contextlib.suppress(NotConnectedError):  # the loop is closed already
+            self._home.call(self._read_on)
+
     def end(self, error: Exception | None, *, report: bool = True) -> None:
         """End the connection because of what came, or what did not."""
         if self._ended:
@@ -155,12 +172,17 @@ class Link:
             return
         self._connection.received()
         self._decoder.feed(data)
+        self._take_packets()
+
+    def _take_packets(self) -> None:
         self._outbox.promise()  # what is sent meanwhile goes at the end, at once
         try:
             for packet in self._decoder.packets():
                 if self._is_over():
                     return
                 self._receive(self, packet)
+                if self._held:
+                    break
         except MalformedPacketError as exc:
             self.end(exc)
         except Exception as exc:
@@ -199,6 +221,12 @@ class Link:
 
     def _is_over(self) -> bool:
         return self._closing or self._ended
+
+    def _read_on(self) -> None:
+        if self._held and not self._ended and not self._transport.is_closing():
+            self._held = False
+            self._transport.resume_reading()
+            self.arrived(b"")
 
     def _flush(self) -> None:
         if self._congested:
@@ -247,6 +275,7 @@ class Link:
     async def _say_goodbye(self) -> None:
         """Get what waits and DISCONNECT on the wire, and let the broker close the connection."""
         transport = self._transport
+        self._read_on()  # else the end of the connection would not be seen
         batch = self._outbox.take()
         transport.set_write_buffer_limits(high=0)  # uncongested shall mean: all is written
         with contextlib.suppress(asyncio.TimeoutError, OSError):  # OSError: the broker was faster

@@ -7,6 +7,7 @@ from queue import SimpleQueue
 import pytest
 from gmqtt_support import SECONDS, Peer, collect, empty, take, threads
 from gmqtt_support import client as make_client
+from waiting import eventually
 
 from juham_core.errors import (
     ConnectError,
@@ -156,6 +157,28 @@ def test_server_keep_alive_is_kept(peer):
         mqtt.on_disconnect = lambda *_: lost.set()
         meet(mqtt, peer, properties=Properties(server_keep_alive=1))
         assert lost.wait(SECONDS)
+
+
+def test_a_broker_that_sends_more_than_may_wait_is_not_read(peer):
+    """What it sends meanwhile stays with the network, and its silence is no reason to give it up."""
+    go_on, numbers = threading.Event(), SimpleQueue()
+
+    def handle(_client, _userdata, message):
+        assert go_on.wait(SECONDS)
+        numbers.put(int(message.payload))
+
+    with client(peer.port, keepalive=1, max_received=10) as mqtt:
+        mqtt.on_message = handle
+        meet(mqtt, peer)
+        peer.send(*(Publish("a", b"%d" % number, 1, packet_id=number + 1) for number in range(500)))
+        assert eventually(lambda: mqtt._link.held)
+        most = mqtt.statistics.received
+        mqtt._link._connection._last_data_in -= 100
+        peer.packets_until_ping()
+        assert mqtt.is_connected()
+        assert mqtt.statistics.received == most <= 25
+        go_on.set()
+        assert [numbers.get(timeout=SECONDS) for _ in range(500)] == list(range(500))
 
 
 # --- answers --------------------------------------------------------------------------------------------
