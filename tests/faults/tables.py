@@ -26,9 +26,12 @@ TITLES = {
     "reconnects": "reconnects",
     "seconds": "seconds",
 }
-_CUT = "sent acknowledged received lost duplicated cuts inside reconnects seconds".split()
-_ENDED = "sent acknowledged received lost forgotten duplicated repeated restarts reconnects seconds".split()
-_SLOW = "sent received lost duplicated waiting reconnects seconds".split()
+_CUT = ["sent", "acknowledged", "received", "lost", "duplicated", "cuts", "inside", "reconnects", "seconds"]
+_ENDED = [
+    *("sent", "acknowledged", "received", "lost", "forgotten", "duplicated", "repeated", "restarts"),
+    *("reconnects", "seconds"),
+]
+_SLOW = ["sent", "received", "lost", "duplicated", "waiting", "reconnects", "seconds"]
 FAULTS = {
     "publisher cut": ("The publisher's connection is cut", _CUT),
     "subscriber cut": ("The subscriber's connection is cut", _CUT),

@@ -23,6 +23,9 @@ from juham_gmqtt.home import CallersLoop, Home, OwnThread
 from juham_gmqtt.link import Link
 from juham_gmqtt.session import Session
 
+_WINDOW: Final = 100
+"""Messages that a broker may send unacknowledged, beyond those that may wait, before it is no longer read."""
+
 
 class JGmqtt(JMqtt):
     """A client that uses gmqtt, in a thread with an event loop of its own for each connection.
@@ -159,8 +162,8 @@ class JGmqtt(JMqtt):
         if full and new:
             link.late.append(packet_id)
             self._delivery.after(partial(self._ack_late, link, packet_id, qos))
-            if len(link.late) >= self._delivery.limit and not link.held:
-                # The broker has a window larger than we allow for, or does not keep to it.
+            if len(link.late) >= max(self._delivery.limit, _WINDOW) and not link.held:
+                # The broker's window is that large, or it does not keep to it.
                 link.hold()
                 self._delivery.after(link.release)
         elif qos == 2 or (qos == 1 and not manual):
