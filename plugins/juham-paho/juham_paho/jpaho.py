@@ -15,6 +15,7 @@ from juham_core.options import Options
 from juham_core.wire.packets import Subscription
 from juham_paho import settings
 from juham_paho.driver import Driver
+from juham_paho.library import PahoClient
 from juham_paho.properties import as_core
 
 CAPABILITIES = Capabilities(
@@ -47,7 +48,7 @@ class JPaho(JMqtt):
         super().__init__(name)
 
     def _set_up(self, name: str) -> None:
-        self._client = Client(CallbackAPIVersion.VERSION2)
+        self._client = PahoClient(CallbackAPIVersion.VERSION2)
         super()._set_up(name)
         self._driver = Driver(self, self._client, self._client)
         for event, callback in self._driver.callbacks.items():

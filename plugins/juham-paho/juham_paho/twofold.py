@@ -8,10 +8,9 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from paho.mqtt.client import Client
-
 from juham_core.errors import NotSupportedError
 from juham_core.jmqtt import JMqtt
+from juham_paho.library import PahoClient
 from juham_paho.properties import as_core
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class Twofold(ABCMeta):
 
 def either(name: str) -> Callable[..., Any]:
     """A method of both: paho's where the client is used as paho's, else JMqtt's."""
-    paho = getattr(Client, name)
+    paho = getattr(PahoClient, name)
     ours = getattr(JMqtt, name)
 
     @functools.wraps(paho)
@@ -81,7 +80,7 @@ def bound(name: str, most: int) -> Callable[..., Any]:
 
 def connecting(name: str) -> Callable[..., Any]:
     """A method by which an application takes the connection into its own hands."""
-    paho = getattr(Client, name)
+    paho = getattr(PahoClient, name)
 
     @functools.wraps(paho)
     def method(self: JPaho2, *args: Any, **named: Any) -> Any:
@@ -98,7 +97,7 @@ def connecting(name: str) -> Callable[..., Any]:
 
 def looping(name: str) -> Callable[..., Any]:
     """A part of the external event loop; paho's own thread calls these too."""
-    paho = getattr(Client, name)
+    paho = getattr(PahoClient, name)
 
     @functools.wraps(paho)
     def method(self: JPaho2, *args: Any, **named: Any) -> Any:
@@ -111,7 +110,7 @@ def looping(name: str) -> Callable[..., Any]:
 
 def event(name: str) -> property:
     """A handler: an application reads what it has set, paho what is to be called."""
-    paho: property = getattr(Client, name)
+    paho: property = getattr(PahoClient, name)
 
     def get(self: JPaho2) -> Any:
         # paho reads with its mutex held, and no application does.
@@ -131,7 +130,7 @@ def event(name: str) -> property:
 
 def bounding(name: str, option: str, unbounded: int) -> property:
     """A bound of paho's that JMqtt keeps instead; 0 where there is none."""
-    paho: property = getattr(Client, name)
+    paho: property = getattr(PahoClient, name)
 
     def get(self: JPaho2) -> Any:
         if self._use is Use.JUHAM and not self._connection_closed():

@@ -195,7 +195,7 @@ def test_bind_address(kind, embedded):
 
 def test_jpaho_has_a_client():
     client = JPaho()
-    assert type(client.native) is Client
+    assert isinstance(client.native, Client)
     handler = Inbox()
     assert client.on_message(handler) is handler
     assert client.on_message == handler
