@@ -84,14 +84,15 @@ class FastClient(Client):
         sock = self._sock
         if sock is None:
             return MQTTErrorCode.MQTT_ERR_NO_CONN
+        rc = SUCCESS
         self._reader = threading.get_ident()
         try:
             rc = self._read(sock)
         finally:
             self._reader = 0
-            if self._out_packet and self._sock is sock:
+            if rc == SUCCESS and self._out_packet and self._sock is sock:
                 self._flush()
-        if rc > 0 and self._sock is sock:
+        if rc != SUCCESS and self._sock is sock:
             return self._loop_rc_handle(rc)
         return rc
 
