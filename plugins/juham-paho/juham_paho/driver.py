@@ -7,9 +7,7 @@ private methods are replaced on the instance; closing puts them back.
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from typing import Any, Final
 
 from paho.mqtt.client import MQTTv5, mqtt_ms_resend_pubrel, mqtt_ms_wait_for_pubcomp
 from paho.mqtt.enums import MQTTErrorCode
@@ -24,8 +22,6 @@ from juham_paho import sockets
 from juham_paho.network import Network
 from juham_paho.properties import subscribe_options, to_paho
 
-_NOTHING: Final = contextlib.nullcontext()
-
 
 class Driver(Network):
     """Opens, closes and uses one paho client for one backend."""
@@ -35,6 +31,7 @@ class Driver(Network):
         self._options = options
         self._closing = self._lingers = False
         self._verdict = self._ending = None
+        self._messages.begin(options.manual_ack)
         self._replace()
         self._keep_released()
         try:
@@ -68,56 +65,33 @@ class Driver(Network):
                 sockets.cut(sock)
             thread.join()
         # paho's own thread may hold a lock of paho's that whoever hands something over waits for.
-        with contextlib.nullcontext() if own else self._handing_over:
+        with self._messages.handing_over():
             self._client._reset_sockets()
-            self._client._thread = self._thread = self._home = None
+            self._client._thread = self._thread = self._messages.home = None
         if self._backend._connection.closing:
             self._forget()
         self._put_back()
 
     def publish(self, message: MqttMsg) -> int:
         """See :meth:`juham_core.primitives.Backend._publish`."""
-        properties = to_paho(message.properties, PacketTypes.PUBLISH) if message._properties else None
-        while True:
-            with self._hand_over_lock():
-                info = self._paho.publish(
-                    message.topic, message.payload, message.qos, message.retain, properties
-                )
-            if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
-                return int(info.mid)
-            if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
-                break
-            # The next packet identifier belongs to a message in flight, so the one after it.
-        with self._client._out_message_mutex:
-            # paho would keep it for the next connection; JMqtt does.
-            self._client._out_messages.pop(info.mid, None)
-        raise NotConnectedError(f"paho did not take the message to {message.topic!r}: {info.rc.name}")
+        return self._messages.publish(message)
 
     def subscribe(self, subscriptions: list[Subscription]) -> int:
         """See :meth:`juham_core.primitives.Backend._subscribe`."""
         five = self._client._protocol == MQTTv5
         filters = [(sub.topic_filter, subscribe_options(sub) if five else sub.qos) for sub in subscriptions]
         properties = to_paho(properties_of(subscriptions), PacketTypes.SUBSCRIBE)
-        with self._hand_over_lock():
+        with self._messages.handing_over():
             return self._sent(self._paho.subscribe(filters, properties=properties), "subscribe")
 
     def unsubscribe(self, topic_filters: list[str]) -> int:
         """See :meth:`juham_core.primitives.Backend._unsubscribe`."""
-        with self._hand_over_lock():
+        with self._messages.handing_over():
             return self._sent(self._paho.unsubscribe(topic_filters), "unsubscribe")
 
     def ack(self, mid: int, qos: int) -> None:
         """See :meth:`juham_core.primitives.Backend._ack`."""
-        rc = self._paho.ack(mid, qos)
-        if rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise NotConnectedError(f"message {mid} cannot be acknowledged: {rc.name}; it will come again")
-
-    def _hand_over_lock(self) -> contextlib.AbstractContextManager[Any]:
-        """What to hold while something is handed to paho: nothing on its own thread, which cannot be gone.
-
-        That thread reports with locks of paho's held, for which whoever hands something over may be waiting.
-        """
-        return _NOTHING if threading.get_ident() == self._home else self._handing_over
+        self._messages.ack(mid, qos)
 
     @staticmethod
     def _sent(result: tuple[MQTTErrorCode, int | None], what: str) -> int:
@@ -144,4 +118,3 @@ class Driver(Network):
                 message.info._set_as_published()
             self._client._out_messages.clear()
             self._client._inflight_messages = 0
-        self._client._in_messages.clear()

@@ -135,53 +135,54 @@ class FastClient(Client):
         """Handle the packets that are complete now, and keep the rest."""
         if self._inbox:
             self._inbox += data
-            if len(self._inbox) < self._wanted:
-                return SUCCESS
             data = self._inbox
         packet: Any = self._in_packet
-        at, end = 0, len(data)
+        rc, at, end = SUCCESS, 0, len(data)
         due = time.monotonic() + PAUSE
-        self._wanted = 2
         self._unfinished = True
         try:
-            while end - at >= 2:
+            while end - at >= self._wanted:
                 start, size = at + 2, data[at + 1]
                 if size > 127:
-                    found = _remaining_length(data, at + 1, end)
-                    if found is None:
-                        break
-                    start, size = found
+                    start, size = _remaining_length(data, at + 1, end)
                 stop = start + size
                 if stop > end:
                     self._wanted = stop - at
                     break
-                packet["command"] = data[at]
-                packet["remaining_length"] = size
+                self._wanted = 2
+                packet["command"], packet["remaining_length"] = data[at], size
                 packet["packet"] = data[start:stop]
-                packet["have_remaining"] = 1
-                packet["pos"] = 0
                 rc = self._packet_handle()
                 at = stop
-                if rc:
-                    return rc
-                if self._sock is not sock or self._state in LEAVING:
-                    break
-                if time.monotonic() > due:
+                if time.monotonic() > due and rc == SUCCESS:
+                    rc = self._pause()
                     due = time.monotonic() + PAUSE
-                    self._note_heard()
-                    rc = super().loop_misc()
-                    self._flush()
-                    if rc or self._sock is not sock:
-                        return rc
-            packet["packet"] = b""
+                if rc != SUCCESS or self._sock is not sock or self._state in LEAVING:
+                    break
             self._unfinished = False
         except MalformedPacket as exc:
             self._easy_log(LogLevel.MQTT_LOG_DEBUG, "Received malformed packet: %s", exc)
-            return PROTOCOL
+            rc = PROTOCOL
         finally:
             if self._sock is sock:
-                self._inbox = bytearray(memoryview(data)[at:])
-        return SUCCESS
+                self._keep(data, at)
+        packet["packet"] = b""
+        return rc
+
+    def _keep(self, data: bytes | bytearray, at: int) -> None:
+        """Keep what has not been handled for the next time."""
+        if data is self._inbox:
+            del self._inbox[:at]  # a large packet that grows is not copied each time
+        else:
+            self._inbox += memoryview(data)[at:]
+
+    def _pause(self) -> MQTTErrorCode:
+        """Amid much to be handled: look after keepalive, and send what there is to send."""
+        self._note_heard()
+        rc = super().loop_misc()
+        if rc == SUCCESS and self._sock is not None:
+            self._flush()
+        return rc
 
     def _note_heard(self) -> None:
         with self._msgtime_mutex:
@@ -359,8 +360,8 @@ def _fixed_header(first: int, size: int) -> bytearray:
     return header
 
 
-def _remaining_length(data: bytes | bytearray, at: int, end: int) -> tuple[int, int] | None:
-    """Where a packet goes on after its remaining length, and that length; None if that is cut off."""
+def _remaining_length(data: bytes | bytearray, at: int, end: int) -> tuple[int, int]:
+    """Where a packet goes on after its remaining length, and that length; past the end if it is cut off."""
     size = 0
     for position in range(at, min(at + 4, end)):
         byte = data[position]
@@ -369,5 +370,4 @@ def _remaining_length(data: bytes | bytearray, at: int, end: int) -> tuple[int, 
             return position + 1, size
     if end - at >= 4:
         raise MalformedPacket("the remaining length has more than four bytes")
-    return None
-
+    return end, 1

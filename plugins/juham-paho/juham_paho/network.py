@@ -1,7 +1,7 @@
 """What paho's network thread does for a backend: reports, and methods in the place of paho's own.
 
 paho's are replaced where they lose something: a socket, a refusal, an exception, the order of messages. All
-reports come from here, and so from paho's network thread.
+reports come from here and from :mod:`juham_paho.messages`, and so from paho's network thread.
 """
 
 from __future__ import annotations
@@ -15,21 +15,19 @@ from typing import Any, Final
 
 from paho.mqtt.client import (
     Client,
-    MQTTMessage,
     MQTTv5,
     mqtt_ms_publish,
     mqtt_ms_queued,
     mqtt_ms_resend_pubrel,
 )
 from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from juham_core.jmqtt import JMqtt
 from juham_core.options import Options
 from juham_core.wire.reasons import KEEP_ALIVE_TIMEOUT, UNSPECIFIED_ERROR, connack_to_v5
 from juham_paho import settings, sockets
+from juham_paho.messages import Messages
 from juham_paho.properties import to_core
 
 log = logging.getLogger("juham.paho")
@@ -39,34 +37,32 @@ REPLACED: Final = (
     "_sock_close",
     "_thread_main",
     "_handle_connack",
-    "_handle_pubrec",
-    "_handle_on_message",
-    "_do_on_publish",
 )
-NEEDED: Final = (*REPLACED, "_create_socket_connection", "_reset_sockets", "_out_messages", "_in_messages")
+NEEDED: Final = (
+    *REPLACED,
+    *("_create_socket_connection", "_reset_sockets", "_in_packet", "_packet_queue", "_send_publish"),
+    *("_mid_generate", "_update_inflight", "_out_packet", "_out_messages", "_inflight_messages"),
+)
+"""What JMqtt's use of a client relies on; a client that is used as paho's does not."""
 
 
 class Network:
     """The side of one backend and its paho client that paho's thread runs."""
 
     def __init__(self, backend: JMqtt, client: Client, paho: Any) -> None:
-        settings.require(client, NEEDED)
         self._backend = backend
         self._client = client
         self._paho = paho
         self._options = Options()
-        # Held by whoever hands something to paho, and while paho is told that its thread is gone: it would
-        # write on the caller's thread, and report as not sent what its own thread has sent already.
-        self._handing_over = threading.RLock()
+        self._messages = Messages(backend, client)
         self._thread: threading.Thread | None = None
-        self._home: int | None = None  # the identifier of that thread
         self._socket: socket.socket | None = None
         self._closing = False
         self._lingers = False
         self._verdict: tuple[bool, int, Any] | None = None
         self._ending: tuple[bool, int, Any] | None = None
         self._originals: dict[str, Callable[..., Any]] = {}
-        # What paho calls for its events; on_publish and on_message are served by replaced methods.
+        # What paho calls for its events; messages are served by replaced methods.
         self.callbacks: Final[dict[str, Callable[..., None] | None]] = {
             "on_connect": self._on_connect,
             "on_disconnect": self._on_disconnect,
@@ -77,10 +73,12 @@ class Network:
         }
 
     def _replace(self) -> None:
-        for name in REPLACED:
+        settings.require(self._client, (*NEEDED, *self._messages.handlers))
+        methods = {name: getattr(self, name) for name in REPLACED} | self._messages.handlers
+        for name, method in methods.items():
             if name not in self._originals:
                 self._originals[name] = getattr(self._client, name)
-                setattr(self._client, name, getattr(self, name))
+                setattr(self._client, name, method)
 
     def _put_back(self) -> None:
         for name in self._originals:
@@ -102,7 +100,7 @@ class Network:
         self._originals["_sock_close"]()
 
     def _thread_main(self) -> None:
-        self._home = threading.get_ident()
+        self._messages.home = threading.get_ident()
         self._thread = threading.current_thread()  # before anything is reported: who closes waits for it
         error: Exception | None = None
         try:
@@ -136,45 +134,6 @@ class Network:
             self._report(self._backend._connack, present, code, to_core(properties), resent=True)
         return rc
 
-    def _handle_pubrec(self) -> MQTTErrorCode:
-        packet = bytes(self._client._in_packet["packet"])
-        if self._client._protocol == MQTTv5 and len(packet) >= 3 and packet[2] >= UNSPECIFIED_ERROR:
-            # A refusal ends the exchange (MQTT 5 section 4.3.3); paho would go on with PUBREL.
-            mid = int.from_bytes(packet[:2], "big")
-            properties = PahoProperties(PacketTypes.PUBREC)  # type: ignore[no-untyped-call]  # paho leaves it so
-            if len(packet) > 3:
-                properties.unpack(packet[3:])  # type: ignore[no-untyped-call]  # as above
-            with self._client._out_message_mutex:
-                if mid in self._client._out_messages:
-                    reason = ReasonCode(PacketTypes.PUBREC, identifier=packet[2])
-                    return self._do_on_publish(mid, reason, properties)
-            return MQTTErrorCode.MQTT_ERR_SUCCESS
-        rc: MQTTErrorCode = self._originals["_handle_pubrec"]()
-        return rc
-
-    def _do_on_publish(self, mid: int, reason_code: ReasonCode, properties: PahoProperties) -> MQTTErrorCode:
-        rc: MQTTErrorCode = self._originals["_do_on_publish"](mid, reason_code, properties)
-        self._report(self._backend._acknowledged, mid, reason_code.value, to_core(properties))
-        return rc
-
-    def _handle_on_message(self, message: MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            self._backend.statistics.dropped["topic is not UTF-8"] += 1
-            log.warning("%s: dropped a message whose topic is not UTF-8", self._backend.name)
-            return
-        self._report(
-            self._backend._received,
-            topic,
-            bytes(message.payload),
-            message.qos,
-            bool(message.retain),
-            bool(message.dup),
-            message.mid,
-            to_core(message.properties),
-        )
-
     # --- paho's callbacks, in the shape of version 2 --------------------------------------------------
 
     def _on_connect(
@@ -190,7 +149,7 @@ class Network:
             waiting = list(self._client._out_messages.values())
             if not flags.session_present:
                 # The broker has forgotten what it had of QoS 2: the exchange begins anew.
-                self._client._in_messages.clear()
+                self._messages.forget_received()
                 for message in waiting:
                     if message.state == mqtt_ms_resend_pubrel:
                         message.state = mqtt_ms_publish
