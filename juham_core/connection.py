@@ -75,6 +75,7 @@ class Connection:
 
         Where one server cannot be reached it is the next one's turn; what is raised tells of all.
         """
+        self._let_go()
         with self._changed:
             idle = self.state is State.CLOSED or (self.state is State.STOPPED and not self.closing)
             if not idle:
@@ -102,6 +103,13 @@ class Connection:
             with self._changed:
                 if self.state is not State.CONNECTED:
                     self._supervise()
+
+    def _let_go(self) -> None:
+        """Wait until the thread that looked after a connection given up has released it."""
+        with self._changed:
+            supervisor = self._supervisor if self.state is State.STOPPED else None
+        if supervisor is not None and supervisor is not threading.current_thread():
+            supervisor.join()
 
     def _reach_one(self) -> None:
         """Make attempts until a server is reached, and raise if none is."""

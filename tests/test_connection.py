@@ -177,6 +177,29 @@ def test_without_reconnect_a_lost_connection_is_the_end(closing_all):
     assert driven.attempts.count == 0
 
 
+def test_what_was_given_up_is_released_before_it_is_opened_anew(closing_all):
+    """Else the release of the last connection would take the new one down."""
+    driven = closing_all(Driven(reconnect=False))
+    driven.open_and_accept()
+    releasing, opened, order = threading.Event(), threading.Event(), []
+
+    def release(deliberate):
+        if not releasing.is_set():
+            releasing.set()
+            opened.wait(0.2)
+            order.append("released")
+
+    def attempt():
+        order.append("opened")
+        opened.set()
+
+    driven.connection._release, driven.on_attempt = release, attempt
+    driven.connection.lost(None, 0)
+    assert releasing.wait(PATIENCE)
+    driven.connection.open()
+    assert order == ["released", "opened"]
+
+
 def test_without_reconnect_a_refusal_is_the_end(closing_all):
     driven = closing_all(Driven(reconnect=False))
     driven.connection.open()
