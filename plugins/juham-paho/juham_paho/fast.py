@@ -41,7 +41,10 @@ LONGEST: Final = 268_000_000
 
 
 class FastClient(Client):
-    """A ``paho.mqtt.client.Client`` to whoever uses it, whichever of its loops runs."""
+    """A ``paho.mqtt.client.Client`` to whoever uses it, whichever of its loops runs.
+
+    Its methods name paho's class instead of ``super()``: they are lent to JPaho2, whose base is that class.
+    """
 
     def __init__(self, *args: Any, **named: Any) -> None:
         """See ``paho.mqtt.client.Client``."""
@@ -52,13 +55,13 @@ class FastClient(Client):
         self._woken: Any = None  # the pair of sockets through which the loop has been woken
         self._writing = threading.Lock()
         self._sent: deque[Any] = deque()
-        super().__init__(*args, **named)
+        Client.__init__(self, *args, **named)
         self._heard = "_last_bytes_received" if hasattr(self, "_last_bytes_received") else "_last_msg_in"
 
     # --- the socket -----------------------------------------------------------------------------------
 
     def _create_socket_connection(self) -> socket.socket:
-        sock: socket.socket = super()._create_socket_connection()
+        sock: socket.socket = Client._create_socket_connection(self)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
 
@@ -67,7 +70,7 @@ class FastClient(Client):
         self._wanted = 2
         self._unfinished = False
         self._woken = None
-        super()._sock_close()
+        Client._sock_close(self)
 
     # --- reading --------------------------------------------------------------------------------------
 
@@ -76,7 +79,7 @@ class FastClient(Client):
             rc = self.loop_read()
             if rc or self._sock is None:
                 return rc
-        return super()._loop(timeout)
+        return Client._loop(self, timeout)
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
         """Read what has arrived and handle it; see ``paho.mqtt.client.Client.loop_read``."""
@@ -102,7 +105,7 @@ class FastClient(Client):
             rc = self.loop_read()
             if rc:
                 return rc
-        return super().loop_misc()
+        return Client.loop_misc(self)
 
     def _read(self, sock: Any) -> MQTTErrorCode:
         """Read and handle until what is left can be seen from outside, by select()."""
@@ -179,7 +182,7 @@ class FastClient(Client):
     def _pause(self) -> MQTTErrorCode:
         """Amid much to be handled: look after keepalive, and send what there is to send."""
         self._note_heard()
-        rc = super().loop_misc()
+        rc = Client.loop_misc(self)
         if rc == SUCCESS and self._sock is not None:
             self._flush()
         return rc
@@ -337,7 +340,7 @@ class FastClient(Client):
     ) -> MQTTErrorCode:
         plain = type(topic) is bytes and type(payload) is bytes and len(payload) < LONGEST
         if not plain or self._logger is not None or self._on_log is not None:
-            return super()._send_publish(mid, topic, payload, qos, retain, dup, info, properties)
+            return Client._send_publish(self, mid, topic, payload, qos, retain, dup, info, properties)
         if self._sock is None:
             return MQTTErrorCode.MQTT_ERR_NO_CONN
         head = len(topic).to_bytes(2, "big") + topic

@@ -21,12 +21,12 @@ from juham_paho import settings, shapes, twofold
 from juham_paho.driver import Driver
 from juham_paho.handover import Handover
 from juham_paho.jpaho import CAPABILITIES
-from juham_paho.library import PahoClient
+from juham_paho.library import PahoClient, lend
 from juham_paho.properties import as_core
 from juham_paho.twofold import ClassDefault, Twofold, Use
 
 
-class JPaho2(PahoClient, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one name, two signatures: see Use
+class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one name, two signatures: see Use
     """A ``paho.mqtt.client.Client`` and a :class:`~juham_core.jmqtt.JMqtt` in one object.
 
     *As paho's client* it is used where ``callback_api_version`` was given, or once one of paho's own
@@ -67,7 +67,7 @@ class JPaho2(PahoClient, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one
         self._use = Use.UNDECIDED if explicit is None else Use.PAHO
         self._handover: Handover | None = None
         self._event_handlers = {}
-        PahoClient.__init__(self, *client_arguments, **client_keywords)
+        PahoClient.__init__(self, *client_arguments, **client_keywords)  # type: ignore[arg-type]  # lent: see lend
         userdata = self._userdata
         self._seen = settings.untouched()
         self._driver = Driver(self, self, super())
@@ -347,6 +347,7 @@ class JPaho2(PahoClient, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one
         self._driver.ack(mid, qos)
 
 
+lend(JPaho2)
 for _name in (
     *("subscribe", "unsubscribe", "ack", "is_connected", "disconnect", "loop_start", "loop_stop"),
     *("username_pw_set", "will_set", "will_clear", "tls_set", "tls_set_context", "tls_insecure_set"),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from types import FunctionType
 from typing import TYPE_CHECKING, Final
+
+from paho.mqtt.client import Client
 
 KNOWN: Final = frozenset({"2.0.0", "2.1.0", "2.2.0"})
 """The versions of paho-mqtt whose private methods :mod:`juham_paho.fast` was written for."""
@@ -11,6 +14,14 @@ KNOWN: Final = frozenset({"2.0.0", "2.1.0", "2.2.0"})
 if TYPE_CHECKING or version("paho-mqtt") in KNOWN:
     from juham_paho.fast import FastClient as PahoClient
 else:
-    from paho.mqtt.client import Client as PahoClient
+    PahoClient = Client
 
-__all__ = ["KNOWN", "PahoClient"]
+__all__ = ["KNOWN", "PahoClient", "lend"]
+
+
+def lend(borrower: type[Client]) -> None:
+    """Give a class whose base is paho's client the methods in which ``PahoClient`` differs from it."""
+    if PahoClient is not Client:
+        for name, method in vars(PahoClient).items():
+            if isinstance(method, FunctionType) and name not in vars(borrower):
+                setattr(borrower, name, method)
