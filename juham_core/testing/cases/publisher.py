@@ -118,9 +118,16 @@ def _publish(client: JMqtt, topic: str, qos: int, number: int) -> None:
     receipt.add_done_callback(done)
 
 
+def _end_with_the_case() -> None:
+    """A case that is killed itself leaves nobody behind who publishes on."""
+    sys.stdin.read()
+    os._exit(1)
+
+
 def main() -> None:
     """The process."""
     module, name, options, topic, qos, start, count = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_case, daemon=True).start()
     client: JMqtt = getattr(importlib.import_module(module), name)()
     client.configure(**options)
     pause = threading.Event()
