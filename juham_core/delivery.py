@@ -285,8 +285,9 @@ class Delivery:
         if handler is None:
             return None
         self._in_on_connect = reason_code == 0
+        unfinished = False
         try:
-            return call_on_connect(
+            result = call_on_connect(
                 handler,
                 self._client,
                 self._client.user_data_get(),
@@ -295,6 +296,14 @@ class Delivery:
                 old_code,
                 properties,
             )
+            unfinished = inspect.isawaitable(result)
+        finally:
+            self._in_on_connect = self._in_on_connect and unfinished
+        return self._finish_on_connect(result) if unfinished else None
+
+    async def _finish_on_connect(self, unfinished: Awaitable[Any]) -> None:
+        try:
+            await unfinished
         finally:
             self._in_on_connect = False
 

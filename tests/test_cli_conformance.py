@@ -151,3 +151,39 @@ def test_the_matrix_counts_what_the_reports_hold(installed):
     done = juham(installed, "matrix", "--reports", reports, **only)
     assert done.returncode == 1, done
     assert "juham conformance memory --report" in done.stderr
+
+
+DYING = """
+import os
+from juham_core.memory import JMemory
+
+class JDying(JMemory):
+    def _publish(self, message):
+        if message.payload == b"":
+            os._exit(7)
+        return super()._publish(message)
+"""
+
+
+def test_a_case_that_ends_the_process_fails_alone(installed):
+    installed.add("acme-dying", {"dying": "dying:JDying"}, dying=DYING)
+    done = conformance(installed, "dying", "--jobs", "2", "-k", "publish.payload")
+    assert done.returncode == 1, done.stdout
+    outcomes = {name: case["outcome"] for name, case in cases(installed).items()}
+    assert outcomes.pop("publish.payload_empty") == "failed"
+    assert "exit code 7" in cases(installed)["publish.payload_empty"]["reason"]
+    assert set(outcomes.values()) == {"passed"}
+
+
+def test_results_stand_in_the_order_of_the_cases_whatever_was_first(installed):
+    chosen = ("-k", "endurance.subscriptions", "-k", "publish.payload_str", "-k", "subscribe.plus")
+    assert conformance(installed, "memory", "--jobs", "3", *chosen).returncode == 0
+    assert list(cases(installed)) == ["publish.payload_str", "subscribe.plus", "endurance.subscriptions"]
+
+
+def test_through_the_asyncio_face(installed):
+    done = conformance(installed, "memory", "--face", "asyncio", "-k", "publish.payload")
+    assert done.returncode == 0, done.stdout
+    assert "through juham.aio" in done.stdout
+    assert cases(installed)["publish.payload_bytes"]["outcome"] == "passed"
+    assert json.loads((installed.folder / "report.json").read_text())["backends"][0]["face"] == "asyncio"

@@ -106,8 +106,8 @@ class AsyncMqtt(Life):
         """Subscribe, and return each topic filter with the QoS that the broker granted.
 
         The arguments are those of :meth:`~juham_core.jmqtt.JMqtt.subscribe`. Without a connection, waits for
-        one. If cancelled, or after ``timeout`` seconds, filters that were not subscribed to before are given
-        up again. Raises SubscribeError, naming the filters, if the broker refuses any; TopicError, QosError,
+        one. All or nothing: if the broker refuses any, if cancelled, or after ``timeout`` seconds, filters
+        that were not subscribed to before are given up again. Raises SubscribeError, naming the filters, if the broker refuses any; TopicError, QosError,
         NotSupportedError, ReceiptTimeoutError, NotConnectedError and ConnectError.
         """
         self._check_up()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -44,6 +45,13 @@ _EVERY: Final = 25
 )
 @click.option("-x", "--stop", is_flag=True, help="Stop after the first case that fails.")
 @click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 64),
+    help="How many processes try cases at once.  [default: two for each core; 1 with --stop]",
+)
+@click.option("--face", type=click.Choice(["asyncio"]), help="Through juham.aio instead.")
+@click.option(
     "--known",
     multiple=True,
     metavar="CASE=WHY",
@@ -55,19 +63,21 @@ def conformance(
     report: Path | None,
     patterns: tuple[str, ...],
     stop: bool,
+    jobs: int | None,
+    face: str | None,
     known: tuple[str, ...],
 ) -> int:
     """Try the backend NAME on every rule of the contract, and say which ones it breaks.
 
     Each case runs on the kit's own broker, and on a real one if there is one. The exit code is 1 if a case
-    fails. `pytest` runs the same cases in parallel, from the class BackendConformance.
+    fails. `pytest` runs the same cases, from the class BackendConformance.
     """
     if sys.flags.optimize:
         raise click.UsageError("python -O takes the assertions out, and the cases consist of them")
     discovery.find(name)  # a name that is not installed is told before anything else
     known_failures = dict(_known(item) for item in known)
     chosen = choose(patterns)
-    path = report or Path(f"juham-conformance-{name.replace(':', '-')}.json")
+    path = report or Path(f"juham-conformance-{name.replace(':', '-')}{f'-{face}' if face else ''}.json")
     try:
         trials = sum(trial.case.id in chosen for trial in trials_of(suite_of(name, known_failures), url))
         progress = Progress(trials)
@@ -78,6 +88,8 @@ def conformance(
             known_failures=known_failures,
             select=lambda case_id: case_id in chosen and not (stop and progress.failed),
             progress=progress,
+            face=face or "",
+            jobs=jobs or (1 if stop else 2 * (os.cpu_count() or 1)),  # they wait more than they compute
         )
     except ValueError as exc:
         raise OptionError(str(exc)) from exc
@@ -111,7 +123,7 @@ def _known(item: str) -> tuple[str, str]:
 class Progress:
     """Shows on stderr how far it has got: one line that changes on a terminal, and else one now and then.
 
-    It starts no thread, for the kit watches threads.
+    It starts no thread: with one job the kit watches the threads of this process.
     """
 
     def __init__(self, trials: int) -> None:
@@ -139,8 +151,9 @@ class Progress:
 
 def summary(report: Report) -> Iterator[str]:
     """The lines for people: levels and outcomes, what is known to fail, what fails, and what to do next."""
+    through = f", through juham.aio ({report.face})" if report.face else ""
     over = f", over {report.library} {report.library_version}".rstrip() if report.library else ""
-    yield f"{report.backend}: {report.class_id} of {report.distribution} {report.version}{over}"
+    yield f"{report.backend}: {report.class_id} of {report.distribution} {report.version}{over}{through}"
     yield ""
     titles = [outcome.replace("_", " ") for outcome in OUTCOMES]
     rows = []

@@ -76,23 +76,31 @@ def _lines(reports: Path | None) -> Iterator[str]:
         cases = [_cases(reports / f"{info.name}.json", info.name) for info in infos]
         for place, title in PLACES.items():
             yield _row(title, (_passed(found, place) for found in cases))
+        faces = [_cases(reports / f"{info.name}.json", info.name, "asyncio") for info in infos]
+        yield _row("conformance through asyncio", (_passed(found, *PLACES) for found in faces))
 
 
-def _cases(path: Path, name: str) -> list[dict[str, str]]:
+def _cases(path: Path, name: str, face: str = "") -> list[dict[str, str]]:
     """The cases of a backend in the report; none if there is no report of it."""
     if not path.exists():
         return []
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["backends"]
-        return [case for report in found if report["backend"] == name for case in report["cases"]]
+        return [
+            case
+            for report in found
+            if report["backend"] == name and report.get("face", "") == face
+            for case in report["cases"]
+        ]
     except (ValueError, KeyError, TypeError) as exc:
         advice = f"juham conformance {name} --report {path}"
         raise ConfigError(f"{path} is no conformance report ({exc!r}): {advice}") from exc
 
 
-def _passed(cases: list[dict[str, str]], place: str) -> str:
+def _passed(cases: list[dict[str, str]], *places: str) -> str:
     """How many passed of those that were tried; what a backend does not declare is in the rows above."""
-    outcomes = [case["outcome"] for case in cases if case["place"] == place and case["outcome"] in _TRIED]
+    tried = [case for case in cases if case["place"] in places and case["outcome"] in _TRIED]
+    outcomes = [case["outcome"] for case in tried]
     return f"{outcomes.count('passed')} of {len(outcomes)}" if outcomes else _NOTHING
 
 

@@ -81,6 +81,8 @@ class BackendConformance(
     """
     options: ClassVar[Mapping[str, Any]] = {}
     """Options with which every client is configured, for a library that needs one."""
+    face: ClassVar[str] = ""
+    """``"asyncio"``: through :class:`~juham_core.aio.AsyncMqtt`, where the case has a meaning there."""
 
     def test_the_plugin_is_loaded(self, request: Any) -> None:
         """Without the plugin, pytest would find no case and be content with that."""

@@ -18,6 +18,7 @@ from juham_core.broker.embedded import EmbeddedBroker
 from juham_core.capabilities import Capabilities
 from juham_core.errors import NotSupportedError
 from juham_core.jmqtt import JMqtt
+from juham_core.testing.asyncio_face import AsyncioFace
 from juham_core.testing.faults import FaultBroker
 from juham_core.testing.observer import Observer
 from juham_core.testing.patience import patience
@@ -111,6 +112,11 @@ class Kit:
         client.loop_start()
         return client
 
+    def callable(self) -> JMqtt:
+        """A client whose methods may be called: through the asyncio face, only once it is connected."""
+        client = self.create()
+        return self.connect(client) if self.seen_by_hooks(client) is not client else client
+
     def subscribe(self, client: JMqtt, topic: Any, qos: int = 1, **how: Any) -> None:
         """Subscribe and wait until the broker has granted it."""
         client.subscribe(topic, qos, **how).wait(self.patience)
@@ -119,6 +125,11 @@ class Kit:
     def handle(client: JMqtt, event: str, handler: Callable[..., Any] | None) -> None:
         """Set the handler of ``on_connect`` or another event, None for no handler, on every backend."""
         setattr(client, event, handler)
+
+    @staticmethod
+    def seen_by_hooks(client: Any) -> Any:
+        """The client as hooks get it, through whichever face the case has it."""
+        return client.client if isinstance(client, AsyncioFace) else client
 
     def verdicts(self, client: JMqtt) -> FiveArguments:
         """The client's ``on_connect`` from now on: ``(client, userdata, flags, reason_code, properties)``."""
@@ -238,17 +249,17 @@ class Kit:
 
 
 def _publish_qos_2(kit: Kit) -> None:
-    kit.create().publish(kit.topic, b"", qos=2)
+    kit.callable().publish(kit.topic, b"", qos=2)
 
 
 def _subscribe_shared(kit: Kit) -> None:
-    kit.create().subscribe(f"$share/group/{kit.topic}")
+    kit.callable().subscribe(f"$share/group/{kit.topic}")
 
 
 def _run_in_loop(kit: Kit) -> None:
     loop = asyncio.SelectorEventLoop()
     try:
-        kit.create()._run_in(loop)
+        kit.seen_by_hooks(kit.create())._run_in(loop)
     finally:
         loop.close()
 

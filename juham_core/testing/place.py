@@ -34,8 +34,13 @@ class Choice:
     why_not: str = ""
 
 
-def choose_places(case: Case, capabilities: Capabilities | None, url: str | None) -> list[Choice]:
-    """Where to try a case with a backend of these capabilities (None: it cannot even be loaded)."""
+def choose_places(
+    case: Case, capabilities: Capabilities | None, url: str | None, face: str = ""
+) -> list[Choice]:
+    """Where to try a case with a backend of these capabilities (None: it cannot even be loaded).
+
+    Through another face it is tried on one kind of broker: how brokers differ is no matter of the face.
+    """
     if case.on == definition.NONE:
         return [Choice(NOWHERE)]
     if capabilities is not None and not capabilities.tcp:
@@ -48,7 +53,7 @@ def choose_places(case: Case, capabilities: Capabilities | None, url: str | None
     if case.on == definition.ANY and capabilities is not None:
         if url is not None:
             choices.append(Choice(GIVEN))
-        elif find_mosquitto() is not None:
+        elif not face and find_mosquitto() is not None:
             choices.append(Choice(MOSQUITTO))
     return choices
 

@@ -104,6 +104,7 @@ def _run(item: TrialItem, trial: Trial, suite: Any) -> None:
 
     backend = trial.suite.backend
     name = backend if isinstance(backend, str) else backend.__name__
+    key = (name, trial.suite.face)
     started = time.perf_counter()
     outcome, reason = "failed", ""
     try:
@@ -122,7 +123,7 @@ def _run(item: TrialItem, trial: Trial, suite: Any) -> None:
         raise
     finally:
         result = trial.ended(outcome, time.perf_counter() - started, reason)
-        item.user_properties.append((_PROPERTY, (name, vars(result))))
+        item.user_properties.append((_PROPERTY, (key, vars(result))))
 
 
 class _Reporter:
@@ -130,7 +131,7 @@ class _Reporter:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._results: dict[str, list[dict[str, Any]]] = {}
+        self._results: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take a result out of the report that carries it."""
@@ -138,7 +139,7 @@ class _Reporter:
             for name, value in report.user_properties:
                 if name == _PROPERTY:
                     found: Any = value  # what _run has put there
-                    self._results.setdefault(found[0], []).append(found[1])
+                    self._results.setdefault(tuple(found[0]), []).append(found[1])
 
     def pytest_sessionfinish(self) -> None:
         """Write the file."""
@@ -146,8 +147,9 @@ class _Reporter:
         from juham_core.testing.trial import load_or_none  # noqa: PLC0415
 
         reports = []
-        for backend, results in sorted(self._results.items()):
+        for (backend, face), results in sorted(self._results.items()):
             report = Report.about(backend, load_or_none(backend))
+            report.face = face
             report.results += [Result(**result) for result in results]
             reports.append(report)
         write_reports(reports, self._path)

@@ -4,14 +4,14 @@ The JSON is one object::
 
     {"schema": "juham-conformance/1",
      "backends": [{"backend": "mine", "class_id": "JMine", "distribution": "juham-mine", "version": "1.0",
-                   "library": "minemqtt", "library_version": "2.1", "core_version": "1.0.0",
+                   "library": "minemqtt", "library_version": "2.1", "face": "", "core_version": "1.0.0",
                    "python": "3.12.1", "platform": "Linux-...", "passed": true, "seconds": 41.2,
                    "counts": {"passed": 180, ...},
                    "cases": [{"id": "publish.payload_bytes", "level": "semantics", "place": "mosquitto",
                               "rule": "...", "outcome": "passed", "seconds": 0.031, "reason": ""}, ...]}]}
 
-``place`` is ``fault_broker``, ``mosquitto``, ``url`` (the broker that was given), ``memory`` or
-``none``. ``outcome`` is one of :data:`OUTCOMES`.
+``face`` is ``asyncio`` for :mod:`juham_core.aio`, else empty. ``place`` is ``fault_broker``, ``mosquitto``,
+``url`` (the broker that was given), ``memory`` or ``none``. ``outcome`` is one of :data:`OUTCOMES`.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class Report:
     version: str = ""
     library: str = ""
     library_version: str = ""
+    face: str = ""
     core_version: str = juham_core.__version__
     python: str = field(default_factory=platform.python_version)
     platform: str = field(default_factory=platform.platform)

@@ -9,6 +9,7 @@ from juham_core.testing.conformance import BackendConformance
 from juham_core.testing.place import check_url
 from juham_core.testing.report import Report, Result, write_reports
 from juham_core.testing.trial import Backend, load, trials_of
+from juham_core.testing.workers import run_in_processes
 
 
 def run(
@@ -19,23 +20,40 @@ def run(
     known_failures: Mapping[str, str] | None = None,
     select: Callable[[str], bool] | None = None,
     progress: Callable[[Result], None] | None = None,
+    face: str = "",
+    jobs: int = 1,
 ) -> Report:
     """Try a backend on every case and return the report; ``report`` names the JSON file to write it to.
 
     ``url`` is a broker to use in the place of a Mosquitto of this machine. ``select`` takes a case's
-    identifier and tells whether to try it; ``progress`` is called with each result. Blocks for a minute or
-    two. Raises BackendError if the backend cannot be loaded, ValueError for a bad URL or known failure.
+    identifier and tells whether to try it; ``progress`` is called with each result. ``face`` is
+    ``"asyncio"`` for :mod:`juham_core.aio`. With ``jobs`` above 1 the trials run in so many processes, and
+    ``backend`` is a name. Blocks for a minute or two. Raises BackendError if the backend cannot be loaded,
+    ValueError for a bad URL or known failure.
     """
     loaded = load(backend)
     given = check_url(url) if url is not None else None
-    suite = suite_of(backend, known_failures)
+    suite = suite_of(backend, known_failures, face)
     found = Report.about(backend if isinstance(backend, str) else backend.__name__, loaded)
-    for trial in trials_of(suite, given):
-        if select is None or select(trial.case.id):
-            result = trial.result()
-            found.results.append(result)
-            if progress is not None:
-                progress(result)
+    found.face = face
+
+    def take(result: Result) -> bool:
+        found.results.append(result)
+        if progress is not None:
+            progress(result)
+        return select is None or select(result.id)
+
+    chosen = [trial for trial in trials_of(suite, given) if select is None or select(trial.case.id)]
+    if jobs > 1 and isinstance(backend, str):
+        known = dict(suite.known_failures)
+        first = {"backend": backend, "known_failures": known, "url": given, "face": face}
+        run_in_processes(first, chosen, jobs, take)
+        order = {trial.name: place for place, trial in enumerate(chosen)}
+        found.results.sort(key=lambda result: order[result.name])
+    else:
+        for trial in chosen:
+            if select is None or select(trial.case.id):
+                take(trial.result())
     if report is not None:
         write_reports([found], report)
     return found
@@ -52,12 +70,12 @@ def run_case(backend: Backend, case_id: str, *, url: str | None = None) -> list[
 
 
 def suite_of(
-    backend: Backend, known_failures: Mapping[str, str] | None = None
+    backend: Backend, known_failures: Mapping[str, str] | None = None, face: str = ""
 ) -> type[BackendConformance]:
     """What a backend's author would have written."""
     name = backend if isinstance(backend, str) else backend.__name__
     return type(
         f"Test{name.title()}",
         (BackendConformance,),
-        {"backend": backend, "known_failures": dict(known_failures or {})},
+        {"backend": backend, "known_failures": dict(known_failures or {}), "face": face},
     )

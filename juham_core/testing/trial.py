@@ -8,13 +8,15 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import juham_core
 from juham_core import factory
 from juham_core.capabilities import Capabilities
 from juham_core.errors import BackendError
 from juham_core.jmqtt import JMqtt
+from juham_core.testing.asyncio_cases import ASYNCIO, reason_against
+from juham_core.testing.asyncio_face import AsyncioFace
 from juham_core.testing.deadline import within
 from juham_core.testing.definition import Case, cases_of
 from juham_core.testing.kit import Kit, NotApplicableError
@@ -57,8 +59,9 @@ class Trial:
 
         ``suite`` is the instance whose case it is. Blocks for the case's deadline at most, and a little.
         """
-        if self.why_not:
-            raise NotApplicableError(self.why_not)
+        why_not = self.why_not or self._no_matter_of_the_face()
+        if why_not:
+            raise NotApplicableError(why_not)
         instance = suite if suite is not None else self.suite()
         outcome: list[str] = []
         prepare(self.place)
@@ -105,11 +108,14 @@ class Trial:
         missing = [name for name in self.case.needs if capabilities and not getattr(capabilities, name)]
         return missing[0] if missing else None
 
+    def _no_matter_of_the_face(self) -> str:
+        return reason_against(self.case) if self.suite.face == ASYNCIO else ""
+
     def _try(self, instance: Any, place: Place) -> str:
         loaded = load(self.suite.backend)
         protocol = MQTT_5 if "mqtt_5" in self.case.needs and loaded.capabilities.mqtt_5 else None
         kit = Kit(
-            _maker(self.suite.backend),
+            _maker(self.suite.backend, self.suite.face),
             loaded.capabilities,
             place,
             protocol=protocol,
@@ -120,14 +126,14 @@ class Trial:
         try:
             if missing is not None:
                 kit.refuses(missing)
-                return "unsupported"
-            self.case.function(instance, kit)
+            else:
+                self.case.function(instance, kit)
         except BaseException:
             # The failure of the case is what counts, not what follows from it.
             _quietly(kit.close)
             raise
         kit.close()
-        return "passed"
+        return "passed" if missing is None else "unsupported"
 
 
 def load(backend: Backend) -> type[JMqtt]:
@@ -158,7 +164,7 @@ def trials_of(suite: type[Any], url: str | None = None) -> Iterator[Trial]:
     trials = [
         Trial(suite, case, choice.place, choice.why_not, url)
         for case in cases_of(suite)
-        for choice in choose_places(case, capabilities, url)
+        for choice in choose_places(case, capabilities, url, suite.face)
     ]
     names = {trial.name for trial in trials} | {trial.case.id for trial in trials}
     for name, why in suite.known_failures.items():
@@ -168,10 +174,15 @@ def trials_of(suite: type[Any], url: str | None = None) -> Iterator[Trial]:
     yield from trials
 
 
-def _maker(backend: Backend) -> Callable[[str | None], JMqtt]:
-    if isinstance(backend, str):
-        return lambda name: juham_core.create(backend, name)
-    return lambda name: backend() if name is None else backend(name)
+def _maker(backend: Backend, face: str) -> Callable[[str | None], JMqtt]:
+    def make(name: str | None) -> JMqtt:
+        if isinstance(backend, str):
+            client = juham_core.create(backend, name)
+        else:
+            client = backend() if name is None else backend(name)
+        return cast("JMqtt", AsyncioFace(client)) if face == ASYNCIO else client
+
+    return make
 
 
 def _failing_line(exc: BaseException) -> str:

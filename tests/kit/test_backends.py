@@ -1,4 +1,4 @@
-"""The kit on every backend that is installed, or on those that JUHAM_TEST_BACKENDS names."""
+"""The kit, through both faces, on every backend that is installed or that JUHAM_TEST_BACKENDS names."""
 
 import os
 
@@ -29,7 +29,9 @@ KNOWN = {
 LEFT_OUT = {"awscrt": ("tls_untrusted", "tls_wrong_host", "tls_expired")}
 
 for _name in _NAMES:
-    _class = f"Test{_name.title()}"
-    _body = {"backend": _name, "known_failures": KNOWN.get(_name, {}), "__module__": __name__}
-    _body.update(dict.fromkeys(LEFT_OUT.get(_name, ())))  # in a derived class the name takes the case away
-    globals()[_class] = type(_class, (BackendConformance,), _body)
+    for _face in ("", "asyncio"):
+        _class = f"Test{_name.title()}{_face.title()}"
+        _body = {"backend": _name, "face": _face, "known_failures": KNOWN.get(_name, {})}
+        # In a derived class the name takes the case away.
+        _body.update(dict.fromkeys(LEFT_OUT.get(_name, ())))
+        globals()[_class] = type(_class, (BackendConformance,), {**_body, "__module__": __name__})

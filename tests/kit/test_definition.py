@@ -2,7 +2,7 @@
 
 import pytest
 
-from juham_core.testing import case
+from juham_core.testing import asyncio_cases, case, catalogue
 from juham_core.testing.definition import cases_of
 
 
@@ -53,3 +53,10 @@ def test_two_cases_of_one_identifier_are_refused():
 
     with pytest.raises(ValueError, match=r"publish\.same_method"):
         cases_of(Suite)
+
+
+def test_what_is_not_tried_through_asyncio_is_a_case():
+    known = {case.id for case in catalogue()}
+    named = " ".join(asyncio_cases._AGAINST.values()).split()
+    assert set(named) <= known
+    assert len(named) == len(set(named))

@@ -26,7 +26,8 @@ def results_of(function, *, backend=JMemory, known=None, **settings):
     """Run a function as the only case of a suite."""
     function.__doc__ = "A rule."
     made = case("test.case", **{"on": NONE, **settings})(function)
-    suite = type("TestIt", (), {"backend": backend, "known_failures": known or {}, "options": {}, "it": made})
+    names = {"backend": backend, "known_failures": known or {}, "options": {}, "face": "", "it": made}
+    suite = type("TestIt", (), names)
     return [trial.result() for trial in trials_of(suite)]
 
 

@@ -260,7 +260,7 @@ class _Handled(Recorder):
     @classmethod
     def of(cls, kit: Kit, client: Any) -> _Handled:
         """One that is registered until the case ends."""
-        plugin = cls(client)
+        plugin = cls(kit.seen_by_hooks(client))
         hooks.register(plugin)
         kit.keep(lambda: hooks.unregister(plugin))
         return plugin

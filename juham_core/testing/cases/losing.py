@@ -49,7 +49,7 @@ class Attempts:
         cls, kit: Kit, client: JMqtt, change: Callable[[Options], Options] = lambda options: options
     ) -> Attempts:
         """One that is registered until the case ends."""
-        plugin = cls(client, change)
+        plugin = cls(kit.seen_by_hooks(client), change)
         hooks.register(plugin)
         kit.keep(lambda: hooks.unregister(plugin))
         return plugin
