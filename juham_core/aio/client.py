@@ -107,8 +107,9 @@ class AsyncMqtt(Life):
 
         The arguments are those of :meth:`~juham_core.jmqtt.JMqtt.subscribe`. Without a connection, waits for
         one. All or nothing: if the broker refuses any, if cancelled, or after ``timeout`` seconds, filters
-        that were not subscribed to before are given up again. Raises SubscribeError, naming the filters, if the broker refuses any; TopicError, QosError,
-        NotSupportedError, ReceiptTimeoutError, NotConnectedError and ConnectError.
+        that were not subscribed to before are given up again. Raises SubscribeError, naming the filters, if
+        the broker refuses any; TopicError, QosError, NotSupportedError, ReceiptTimeoutError,
+        NotConnectedError and ConnectError.
         """
         self._check_up()
         return await self._subscribing.subscribe(subscriptions_of(topic, qos, options), timeout)
