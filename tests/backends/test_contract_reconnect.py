@@ -194,7 +194,7 @@ def attempts(peer, count):
 
 
 def test_the_back_off_grows_and_begins_anew_after_success(talking, peer):
-    client, conversation = talking(reconnect_min=0.02, reconnect_max=60)
+    client, conversation = talking(reconnect_min=0.02, reconnect_max=60, reconnect_reset=0)
     conversation.reset()
     gaps = [later - earlier for earlier, later in pairwise(attempts(peer, 6))]
     for number, gap in enumerate(gaps, 1):
