@@ -33,6 +33,7 @@ class Capabilities:
     persistent_session: bool = _capability("persistent sessions")
     shared_subscriptions: bool = _capability("shared subscriptions")
     manual_ack: bool = _capability("manual acknowledgement")
+    packet_limit: bool = _capability("limit to the size of packets received")
     callers_loop: bool = _capability("the caller's event loop")
 
     def require(self, name: str, backend: str) -> None:

@@ -56,6 +56,7 @@ class Guards(Backend, Object):
             "bind_address": bool(options.bind_address),
             "persistent_session": not options.clean_start,
             "manual_ack": options.manual_ack,
+            "packet_limit": options.max_packet_size is not None,
         }
         for capability, wanted in needed.items():
             if wanted:

@@ -21,7 +21,7 @@ _SECONDS: Final = (
     "reconnect_max",
     "reconnect_reset",
 )
-_MAY_BE_NONE: Final = frozenset({"port", "session_expiry"})
+_MAY_BE_NONE: Final = frozenset({"port", "session_expiry", "max_packet_size"})
 
 
 def check(options: Options) -> None:
@@ -86,6 +86,7 @@ _RANGES: Final = (
     ("max_inflight", 1, 65_000),
     ("max_queued", 0, 2**31),
     ("max_received", 1, 2**31),
+    ("max_packet_size", 256, 268_435_460),
     ("outbox_max_messages", 1, 2**53),
     ("outbox_max_bytes", 1, 2**53),
 )

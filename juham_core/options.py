@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 from juham_core.errors import OptionError
 from juham_core.option_checks import check
 from juham_core.servers import Server, servers_of
-from juham_core.wire.packets import MQTT_311, Will
+from juham_core.wire.decoder import LARGEST_PACKET
+from juham_core.wire.packets import MQTT_5, MQTT_311, Will
 from juham_core.wire.properties import Properties
 
 # scheme -> transport, TLS, port
@@ -111,6 +112,9 @@ class Options:
     """``normal``: what is accepted survives the process; ``full``: the loss of power too, at a price."""
     handlers: str = "thread"
     """Where handlers run: in a ``thread`` of their own, or ``inline`` on the one that brings the message."""
+    max_packet_size: int | None = None
+    """Bytes of a packet that is accepted from the broker, fixed header included; a larger one ends the
+    connection. MQTT 5 tells the broker (section 3.1.2.11.4). None: as many as MQTT can frame, 256 MiB."""
     manual_ack: bool = False
     """True: the application acknowledges each message of QoS 1 and 2 with ``ack``."""
 
@@ -169,6 +173,13 @@ class Options:
         return OutboxBounds(self.outbox, self.outbox_max_messages, self.outbox_max_bytes, self.outbox_sync)
 
     @property
+    def largest_packet(self) -> int:
+        """The most bytes of a packet from the broker, by this option or by the property announced."""
+        most = LARGEST_PACKET if self.max_packet_size is None else self.max_packet_size
+        announced: int = self.properties.get("maximum_packet_size", most)
+        return min(most, announced)
+
+    @property
     def password_bytes(self) -> bytes | None:
         """The password as CONNECT carries it (section 3.1.3.6)."""
         return self.password.encode() if isinstance(self.password, str) else self.password
@@ -186,6 +197,14 @@ class Options:
                 raise OptionError("servers have their ports beside them: servers=['b1:1883', 'b2:1884']")
             changes["servers"] = ()
         return replace(self, **changes)
+
+    def announced(self) -> Options:
+        """A copy whose properties tell a broker of MQTT 5 what else the options say."""
+        if self.max_packet_size is None or self.protocol != MQTT_5:
+            return self
+        return replace(
+            self, properties=Properties({**self.properties, "maximum_packet_size": self.largest_packet})
+        )
 
     def with_client_id(self, name: str) -> Options:
         """A copy that has a client identifier: one made up, if none is set and the session may be forgotten.

@@ -36,7 +36,7 @@ from juham_core.watchdog import Watchdog, watchdog
 from juham_core.wire.aliases import TopicAliases
 from juham_core.wire.packets import MQTT_5, MQTT_311, Subscription
 from juham_core.wire.properties import Properties
-from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode, connack_to_v3
+from juham_core.wire.reasons import PROTOCOL_ERROR, UNSPECIFIED_ERROR, ReasonCode, connack_to_v3
 
 if TYPE_CHECKING:
     import asyncio
@@ -166,6 +166,10 @@ class Backend(ABC):
             ):
                 self._delivery.connected(False, reason_code, old_code, properties)()
             return
+        if not properties.get("receive_maximum", 1) or not properties.get("maximum_packet_size", 1):
+            # Nothing could ever be sent: MQTT 5 calls it a protocol error (sections 3.2.2.3.3 and .6).
+            self._lost(MalformedPacketError("CONNACK names a limit of 0", reason_code=PROTOCOL_ERROR))
+            return
         # The event takes its place before the messages that subscriptions bring, and its handler waits
         # until the subscriptions are sent.
         if not self._connection.accepted():
@@ -271,6 +275,7 @@ class Backend(ABC):
             options = options.changed(client_id=self._own_id)
         if hooks.connecting:
             options = hooks.change_options(self, options)
+        options = options.announced()
         self._aliases = TopicAliases(options.properties.get("topic_alias_maximum", 0))
         self._attempted = options
         try:

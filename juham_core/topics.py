@@ -23,6 +23,11 @@ def check_topic(topic: object) -> str:
     return text
 
 
+def is_topic_name(topic: str) -> bool:
+    """Tell whether text that was decoded may be the topic of a message: for what a broker has sent."""
+    return bool(topic) and "#" not in topic and "+" not in topic and "\0" not in topic
+
+
 def check_filter(topic_filter: object) -> str:
     """Return the topic filter if it may be subscribed to; raise :class:`TopicError` if not.
 

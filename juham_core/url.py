@@ -58,6 +58,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "outbox_max_bytes": int,
     "outbox_sync": str,
     "handlers": str,
+    "max_packet_size": int,
     "manual_ack": _flag,
 }
 _WILL_PARSERS: Final[dict[str, Callable[[str], Any]]] = dict(

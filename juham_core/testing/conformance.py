@@ -12,6 +12,7 @@ from juham_core.testing.cases.connect import ConnectCases
 from juham_core.testing.cases.endurance import EnduranceCases
 from juham_core.testing.cases.failover import FailoverCases
 from juham_core.testing.cases.handlers import HandlerCases
+from juham_core.testing.cases.hostile import HostileCases
 from juham_core.testing.cases.inline import InlineCases
 from juham_core.testing.cases.lifecycle import LifecycleCases
 from juham_core.testing.cases.loop import LoopCases
@@ -54,6 +55,7 @@ class BackendConformance(
     ResumingCases,
     BackoffCases,
     FailoverCases,
+    HostileCases,
     UnansweredCases,
     StreamCases,
     WillCases,

@@ -285,6 +285,7 @@ _USES: dict[str, Callable[[Kit], None]] = {
     "persistent_session": _configure(clean_start=False, client_id="kit"),
     "shared_subscriptions": _subscribe_shared,
     "manual_ack": _configure(manual_ack=True),
+    "packet_limit": _configure(max_packet_size=65_536),
     "callers_loop": _run_in_loop,
 }
 """How each capability is used."""

@@ -39,6 +39,7 @@ class JToy(JMqtt):
         persistent_session=True,
         shared_subscriptions=True,
         manual_ack=True,
+        packet_limit=True,
     )
 
     def _set_up(self, name):
@@ -164,7 +165,7 @@ class JToy(JMqtt):
     # --- reading ------------------------------------------------------------------------------------
 
     def _read(self, sock):
-        decoder = Decoder(self._protocol)
+        decoder = Decoder(self._protocol, max_packet_size=self._attempted.largest_packet)
         error = None
         try:
             while self._step(sock, decoder):
@@ -187,7 +188,10 @@ class JToy(JMqtt):
         data = self._receive(sock)
         decoder.feed(data)
         for packet in decoder.packets():
-            self._HANDLERS[type(packet)](self, packet)
+            handler = self._HANDLERS.get(type(packet))
+            if handler is None:
+                raise MalformedPacketError(f"a broker sends no {packet.kind}", reason_code=0x82)
+            handler(self, packet)
         return data != b""
 
     def _receive(self, sock):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from juham_awscrt import properties as props
 from juham_awscrt.verdicts import code_of, is_refusal
+from juham_core.topics import is_topic_name
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import IMPLEMENTATION_SPECIFIC
 
 if TYPE_CHECKING:
     from juham_awscrt.link import Link
+
+
+log = logging.getLogger("juham.awscrt")
 
 
 class Reports:
@@ -53,9 +58,13 @@ class Reports:
         found = None
         if props.has_any(packet, props.RECEIVED.values()):
             found = props.from_library(packet, props.RECEIVED)
-        self._backend._received(
-            packet.topic, packet.payload, int(packet.qos), packet.retain, mid=mid, properties=found
-        )
+        if is_topic_name(packet.topic):
+            self._backend._received(
+                packet.topic, packet.payload, int(packet.qos), packet.retain, mid=mid, properties=found
+            )
+        else:
+            self._backend.statistics.dropped["topic is malformed"] += 1
+            log.warning("%s: dropped a message whose topic MQTT forbids", self._backend.name)
         if mid and not self._link.options.manual_ack:
             # Once it is handled: so the broker's window bounds what waits here.
             self._backend._delivery.after(partial(self._link.acknowledge, mid))

@@ -44,6 +44,7 @@ class JGmqtt(JMqtt):
         persistent_session=True,
         shared_subscriptions=True,
         manual_ack=True,
+        packet_limit=True,
         callers_loop=True,
     )
     library = "gmqtt"

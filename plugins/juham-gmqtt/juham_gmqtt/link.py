@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from juham_core.errors import ConnectTimeoutError, MalformedPacketError, NotConnectedError
 from juham_core.options import Options
-from juham_core.wire import LARGEST_PACKET, Decoder, Packet
+from juham_core.wire import Decoder, Packet
 from juham_core.wire.aliases import TopicAliases
 from juham_core.wire.packets import MQTT_5
 from juham_gmqtt import library
@@ -55,8 +55,7 @@ class Link:
         self._receive = receive
         self._lost = lost
         self._connect_arguments = library.connect_arguments(options)
-        largest = options.properties.get("maximum_packet_size", LARGEST_PACKET)
-        self._decoder = Decoder(options.protocol, max_packet_size=largest)
+        self._decoder = Decoder(options.protocol, max_packet_size=options.largest_packet)
         self._home = home
         self._opened: Future[None] = Future()
         self._connection: Any = None

@@ -22,6 +22,9 @@ from paho.mqtt.properties import MalformedPacket  # type: ignore[attr-defined, u
 from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from juham_core.errors import MalformedPacketError
+from juham_core.wire.reasons import PACKET_TOO_LARGE
+
 CHUNK: Final = 65_536
 """Bytes that are read, or written, at once."""
 MOST_READ: Final = 262_144
@@ -148,6 +151,7 @@ class FastClient(Client):
                 start, size = at + 2, data[at + 1]
                 if size > 127:
                     start, size = _remaining_length(data, at + 1, end)
+                    self._check_size(start - at + size)
                 stop = start + size
                 if stop > end:
                     self._wanted = stop - at
@@ -171,6 +175,14 @@ class FastClient(Client):
                 self._keep(data, at)
         packet["packet"] = b""
         return rc
+
+    def _check_size(self, size: int) -> None:
+        """Raise if a packet is larger than JMqtt, which sets the bound, takes."""
+        most = getattr(self, "_largest_packet", size)
+        if size > most:
+            raise MalformedPacketError(
+                f"a packet of {size:,} bytes; at most {most:,} are taken", reason_code=PACKET_TOO_LARGE
+            )
 
     def _keep(self, data: bytes | bytearray, at: int) -> None:
         """Keep what has not been handled for the next time."""

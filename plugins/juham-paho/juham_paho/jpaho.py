@@ -31,6 +31,7 @@ CAPABILITIES = Capabilities(
     persistent_session=True,
     shared_subscriptions=True,
     manual_ack=True,
+    packet_limit=True,
 )
 
 

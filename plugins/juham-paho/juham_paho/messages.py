@@ -26,6 +26,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from juham_core.errors import MalformedPacketError, NotConnectedError, QueueFullError
 from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg
+from juham_core.topics import is_topic_name
 from juham_core.wire.fields import Reader
 from juham_core.wire.properties import Properties
 from juham_core.wire.property_codec import decode_properties, encode_properties
@@ -239,7 +240,7 @@ class Messages:
         try:
             topic = self._topics.get(encoded)
             if topic is None:
-                topic = self._decoded(encoded)
+                topic = self._decoded(encoded, aliased=properties is not None and "topic_alias" in properties)
                 if topic is None:
                     return
             self._backend._received(
@@ -248,12 +249,18 @@ class Messages:
         except Exception:  # paho's thread must live on
             log.exception("%s: could not take a message", self._backend.name)
 
-    def _decoded(self, encoded: bytes) -> str | None:
+    def _decoded(self, encoded: bytes, *, aliased: bool) -> str | None:
+        if not encoded and aliased:
+            return ""
         try:
             topic = encoded.decode()
         except UnicodeDecodeError:
             self._backend.statistics.dropped["topic is not UTF-8"] += 1
             log.warning("%s: dropped a message whose topic is not UTF-8", self._backend.name)
+            return None
+        if not is_topic_name(topic):
+            self._backend.statistics.dropped["topic is malformed"] += 1
+            log.warning("%s: dropped a message whose topic MQTT forbids", self._backend.name)
             return None
         if len(self._topics) >= MOST_TOPICS:
             self._topics.clear()

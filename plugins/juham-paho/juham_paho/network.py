@@ -23,9 +23,10 @@ from paho.mqtt.client import (
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
+from juham_core.errors import MalformedPacketError
 from juham_core.jmqtt import JMqtt
 from juham_core.options import Options
-from juham_core.wire.reasons import KEEP_ALIVE_TIMEOUT, UNSPECIFIED_ERROR, connack_to_v5
+from juham_core.wire.reasons import KEEP_ALIVE_TIMEOUT, PACKET_TOO_LARGE, UNSPECIFIED_ERROR, connack_to_v5
 from juham_paho import settings, sockets
 from juham_paho.messages import Messages
 from juham_paho.properties import to_core
@@ -34,6 +35,7 @@ log = logging.getLogger("juham.paho")
 
 REPLACED: Final = (
     "_create_socket",
+    "_sock_recv",
     "_sock_close",
     "_thread_main",
     "_handle_connack",
@@ -92,6 +94,15 @@ class Network:
             self._client, self._options, self._client._ssl_context
         )
         return transport
+
+    def _sock_recv(self, size: int) -> Any:
+        packet = self._client._in_packet
+        if packet["have_remaining"]:
+            whole = 1 + len(packet["remaining_count"]) + packet["remaining_length"]
+            if whole > self._options.largest_packet:
+                text = f"a packet of {whole:,} bytes; at most {self._options.largest_packet:,} are taken"
+                raise MalformedPacketError(text, reason_code=PACKET_TOO_LARGE)
+        return self._originals["_sock_recv"](size)
 
     def _sock_close(self) -> None:
         sock, self._socket = self._socket, None

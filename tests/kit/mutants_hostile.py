@@ -1,0 +1,175 @@
+"""Mutants that a hostile broker can crash, hang, fool or exhaust; see mutants.py."""
+
+from __future__ import annotations
+
+from mutants import mutant
+from toy import JToy
+
+from juham_core.errors import MalformedPacketError
+from juham_core.message import MqttMsg
+from juham_core.wire import Decoder, packets
+
+
+class _DiesOf(JToy):
+    """A toy whose reading thread ends, without a word, on what it did not expect."""
+
+    unexpected = ()
+
+    def _read(self, sock):
+        decoder = Decoder(self._protocol, max_packet_size=self._attempted.largest_packet)
+        try:
+            while self._step(sock, decoder):
+                pass
+        except self.unexpected:
+            return
+        except (OSError, MalformedPacketError) as exc:
+            self._ended(sock, exc)
+            return
+        self._ended(sock, None)
+
+    def _check_answers(self, now):
+        """It trusts its broker, and waits for ever."""
+
+
+@mutant("hostile.garbage", "stops reading at the first malformed packet, and stays")
+class JDiesOfGarbage(_DiesOf):
+    unexpected = MalformedPacketError
+
+
+@mutant("hostile.packets", "stops reading at a packet that it knows nothing of")
+class JDiesOfTheUnknown(JDiesOfGarbage):
+    pass
+
+
+@mutant("hostile.reason_codes", "stops reading at a reason code that it knows nothing of")
+class JDiesOfReasons(JDiesOfGarbage):
+    pass
+
+
+@mutant("hostile.garbage_for_connack", "waits for CONNACK for ever, whatever comes in its place")
+class JPatientWithGarbage(JDiesOfGarbage):
+    def _attempt(self, server):
+        self._options = self._options.changed(connect_timeout=1000)
+        super()._attempt(server)
+
+
+@mutant("hostile.endless_connack", "waits for as long as something comes")
+class JWaitsWhileItDrips(JToy):
+    def _attempt(self, server):
+        self._options = self._options.changed(connect_timeout=1000)
+        super()._attempt(server)
+
+
+@mutant("hostile.refusal_unknown", "takes a refusal that it does not know for a yes")
+class JOptimist(JToy):
+    def _connack(self, session_present, reason_code=0, *args, **more):
+        super()._connack(session_present, 0, *args, **more)
+
+    def _read(self, sock):
+        data = b""
+        while len(data) < 4:
+            data += self._receive(sock)
+        self._connack(False, 0)
+
+
+class _Lenient(JToy):
+    """A toy that takes PUBLISH apart itself, without looking closely."""
+
+    def _step(self, sock, decoder):
+        data = self._receive(sock)
+        if data[:1] == b"\x30" and len(data) == data[1] + 2 and self._protocol == packets.MQTT_311:
+            size = int.from_bytes(data[2:4], "big")
+            topic = data[4 : 4 + size].decode(errors="replace")
+            if not self._knows(topic):
+                self._delivery.received(MqttMsg(topic, data[4 + size :], 0, False))
+                return True
+        decoder.feed(data)
+        for packet in decoder.packets():
+            handler = self._HANDLERS.get(type(packet))
+            if handler is not None:
+                handler(self, packet)
+        return data != b""
+
+    def _knows(self, topic):
+        return topic.startswith("juham/")
+
+
+@mutant("hostile.text", "delivers what is no text as if it were")
+class JReplacesErrors(_Lenient):
+    pass
+
+
+@mutant("hostile.topic", "delivers a message whose topic is a filter")
+class JDeliversFilters(_Lenient):
+    pass
+
+
+@mutant("hostile.unknown_identifiers", "dies of an answer to what it never asked")
+class JDiesOfAnswers(JToy):
+    def _acknowledged(self, key, *args, **more):
+        if key == 0x7777:
+            raise MalformedPacketError("never asked")
+        super()._acknowledged(key, *args, **more)
+
+    def _ended(self, sock, error):
+        if not isinstance(error, MalformedPacketError):
+            super()._ended(sock, error)
+
+    def _check_answers(self, now):
+        """It trusts its broker, and waits for ever."""
+
+
+@mutant("hostile.pubrec_flood", "keeps 4 kB for every PUBREC")
+class JRemembersAll(JToy):
+    def _on_pubrec(self, packet):
+        self.__dict__.setdefault("kept", []).append(b"x" * 4096)
+        super()._on_pubrec(packet)
+
+
+@mutant("hostile.suback_count", "ignores a SUBACK that does not fit, and waits on")
+class JWaitsForFittingSuback(JToy):
+    def _suback(self, key, codes, *args):
+        if len(codes) == 1:
+            super()._suback(key, codes, *args)
+
+    def _check_answers(self, now):
+        """It trusts its broker, and waits for ever."""
+
+
+@mutant("hostile.topic_alias", "makes up a topic for an alias that was never set")
+class JMakesUpTopics(JToy):
+    def _received(self, topic, *args, **more):
+        properties = more.pop("properties", None)
+        if not topic:
+            topic = "made/up"
+        super()._received(topic, *args, properties=properties if topic != "made/up" else None, **more)
+
+
+@mutant("hostile.connack_values", "believes a broker that takes no packet at all")
+class JBelievesZero(JToy):
+    def _connack(self, session_present, reason_code=0, properties=None, **more):
+        super()._connack(session_present, reason_code, None, **more)
+        if properties is not None and properties.get("maximum_packet_size") == 0:
+            self._outgoing.window = 0
+
+
+@mutant("hostile.announced", "makes room for all that is announced")
+class JMakesRoom(JToy):
+    def _receive(self, sock):
+        data = super()._receive(sock)
+        if data.startswith(b"\x30\xff\xff\xff\x7f"):
+            self.room = b"\1" * (256 * 1024 * 1024)
+        return data
+
+
+@mutant("hostile.too_large", "takes packets of any size")
+class JUnlimited(JToy):
+    def _attempt(self, server):
+        self._options = self._options.changed(max_packet_size=None)
+        super()._attempt(server)
+
+
+@mutant("hostile.limit_announced", "does not tell the broker of its limit")
+class JSilentAboutLimits(JToy):
+    def _open(self, options):
+        super()._open(options.changed(properties={}))
