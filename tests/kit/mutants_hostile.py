@@ -61,7 +61,7 @@ class JWaitsWhileItDrips(JToy):
 
 
 @mutant("hostile.refusal_unknown", "takes a refusal that it does not know for a yes")
-class JOptimist(JToy):
+class JTakesNoForYes(JToy):
     def _connack(self, session_present, reason_code=0, *args, **more):
         super()._connack(session_present, 0, *args, **more)
 
@@ -106,10 +106,10 @@ class JDeliversFilters(_Lenient):
 
 @mutant("hostile.unknown_identifiers", "dies of an answer to what it never asked")
 class JDiesOfAnswers(JToy):
-    def _acknowledged(self, key, *args, **more):
-        if key == 0x7777:
+    def _on_answer(self, packet):
+        if packet.packet_id == 0x7777:
             raise MalformedPacketError("never asked")
-        super()._acknowledged(key, *args, **more)
+        super()._on_answer(packet)
 
     def _ended(self, sock, error):
         if not isinstance(error, MalformedPacketError):
@@ -121,9 +121,9 @@ class JDiesOfAnswers(JToy):
 
 @mutant("hostile.pubrec_flood", "keeps 4 kB for every PUBREC")
 class JRemembersAll(JToy):
-    def _on_pubrec(self, packet):
-        self.__dict__.setdefault("kept", []).append(b"x" * 4096)
-        super()._on_pubrec(packet)
+    def _on_answer(self, packet):
+        self.__dict__.setdefault("kept", []).append(b"x" * 4096 + packet.packet_id.to_bytes(2, "big"))
+        super()._on_answer(packet)
 
 
 @mutant("hostile.suback_count", "ignores a SUBACK that does not fit, and waits on")
@@ -147,10 +147,21 @@ class JMakesUpTopics(JToy):
 
 @mutant("hostile.connack_values", "believes a broker that takes no packet at all")
 class JBelievesZero(JToy):
-    def _connack(self, session_present, reason_code=0, properties=None, **more):
-        super()._connack(session_present, reason_code, None, **more)
-        if properties is not None and properties.get("maximum_packet_size") == 0:
-            self._outgoing.window = 0
+    mute = False
+
+    def _ended(self, sock, error):
+        self.mute = isinstance(error, MalformedPacketError) and not self.is_connected()
+        if self.mute:
+            self._connack(False)
+        else:
+            super()._ended(sock, error)
+
+    def _send(self, packet):
+        if not self.mute:
+            super()._send(packet)
+
+    def _check_answers(self, now):
+        """It trusts its broker, and waits for ever."""
 
 
 @mutant("hostile.announced", "makes room for all that is announced")
