@@ -327,6 +327,11 @@ class Backend(ABC):
     ) -> None:
         codes, properties = answer
         if isinstance(request, SubscribeRequest):
+            if len(codes) != len(request.subscriptions):
+                text = f"SUBACK has {len(codes)} codes for {len(request.subscriptions)} topic filters"
+                self._ledger.orphan([request])  # the next connection asks again
+                self._lost(MalformedPacketError(text))
+                return
             lost = self._ledger.answered(request, codes, (properties and properties.reason_string) or "")
             if lost:
                 log.error("%s: the broker no longer grants %s", self.name, ", ".join(lost))
