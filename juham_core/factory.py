@@ -96,7 +96,8 @@ def create_for(
     url: str | None = None, *, backend: str | None = None, name: str | None = None, **options: Any
 ) -> JMqtt:
     """Return the client that :func:`connect` would connect; the arguments and most errors are the same."""
-    from juham_core.url import parse_url  # noqa: PLC0415  # listing backends does without it
+    from juham_core.credentials import of_environment  # noqa: PLC0415  # listing backends does without
+    from juham_core.url import parse_url  # noqa: PLC0415  # as above
 
     url_backend, from_url = parse_url(url or os.environ.get("JUHAM_URL") or "mqtt://localhost")
     if url_backend is None and from_url["transport"] == "memory":
@@ -105,7 +106,8 @@ def create_for(
         from_url = {key: value for key, value in from_url.items() if key not in ("host", "port")}
     elif "host" in options:
         from_url.pop("servers", None)
-    return create(choose(backend, url_backend), name, **{**from_url, **options})
+    options = {**from_url, **options}
+    return create(choose(backend, url_backend), name, **{**of_environment(options), **options})
 
 
 def connect(
@@ -121,7 +123,8 @@ def connect(
     ``url`` is ``scheme[+backend]://[user[:password]@]host[:port][?options]``, by default that of the
     environment variable ``JUHAM_URL``, else ``mqtt://localhost``; ``host1:port1,host2`` are tried in turn.
     ``timeout`` in seconds, for the broker to answer, is by default the option ``connect_timeout`` for each
-    server. ``options`` go before those of the URL.
+    server. ``options`` go before those of the URL. Where neither names a user or a password, those of the
+    environment variables ``JUHAM_USERNAME`` and ``JUHAM_PASSWORD`` are used.
 
     Raises OptionError for the URL or an option, BackendError for the backend, NotSupportedError for what the
     backend lacks, AuthError if the broker refuses the credentials, ConnectTimeoutError if it does not

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from juham_core import credentials
 from juham_core.errors import NotSupportedError, OptionError
 from juham_core.message import check_qos
 from juham_core.topics import check_topic
@@ -48,6 +49,7 @@ def check(options: Options) -> None:
     for name in ("client_id", "username"):
         _check_text(name, getattr(options, name))
     _check_password(options.password)
+    credentials.check(options)
     _check_connect(options)
 
 
@@ -69,7 +71,8 @@ def _check_password(password: Any) -> None:
 
 def _check_connect(options: Options) -> None:
     if options.protocol == MQTT_311:
-        if options.password is not None and options.username is None:
+        secret = options.password if options.password is not None else options.password_file
+        if secret is not None and options.username is None:
             raise OptionError("MQTT 3.1.1 has no password without a username (section 3.1.2.9)")
         if options.properties or (options.will and options.will.properties):
             raise NotSupportedError("CONNECT carries properties only under MQTT 5: add protocol=5")

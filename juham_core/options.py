@@ -6,7 +6,7 @@ import difflib
 import os
 import secrets
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Final, NamedTuple
 
@@ -61,6 +61,14 @@ class Options:
     ws_headers: Mapping[str, str] | None = field(default=None, repr=False)
     username: str | None = None
     password: str | bytes | None = field(default=None, repr=False)
+    password_file: str | None = None
+    """A file with the password, read anew for each attempt; one line break at its end does not count."""
+    credentials: Callable[[Options], tuple[str | None, str | bytes | None]] | None = field(
+        default=None, repr=False
+    )
+    """Called for each attempt, with its options, on the thread that makes it: returns user name and password.
+
+    In the place of ``username`` and ``password``; may block for as long as it may take to connect."""
     client_id: str | None = None
     """None: made from the client's name and a random suffix; a persistent session needs one of its own."""
     keepalive: int = 60
@@ -171,6 +179,12 @@ class Options:
         if self.outbox is None:
             return None
         return OutboxBounds(self.outbox, self.outbox_max_messages, self.outbox_max_bytes, self.outbox_sync)
+
+    @property
+    def verifies(self) -> bool:
+        """True unless whatever certificate the broker shows will do."""
+        context = self.ssl_context
+        return context.verify_mode is ssl.CERT_REQUIRED if context is not None else not self.insecure
 
     @property
     def largest_packet(self) -> int:

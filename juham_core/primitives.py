@@ -13,6 +13,7 @@ import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from juham_core import credentials
 from juham_core.connection import Connection, State
 from juham_core.copies import Copies
 from juham_core.delivery import Delivery
@@ -273,9 +274,13 @@ class Backend(ABC):
         options = self._options.at(server)
         if options.client_id is None:
             options = options.changed(client_id=self._own_id)
+        options = credentials.for_attempt(options)
         if hooks.connecting:
             options = hooks.change_options(self, options)
         options = options.announced()
+        if options.tls and not options.verifies:
+            where = options.describe()
+            log.warning("%s: nobody verifies that %s is the broker: insecure is set", self.name, where)
         self._aliases = TopicAliases(options.properties.get("topic_alias_maximum", 0))
         self._attempted = options
         try:

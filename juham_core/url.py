@@ -33,6 +33,7 @@ def _protocol(text: str) -> int:
 
 _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "client_id": str,
+    "password_file": str,
     "keepalive": int,
     "clean_start": _flag,
     "session_expiry": int,

@@ -26,6 +26,7 @@ from juham_core.testing.cases.publish import PublishCases
 from juham_core.testing.cases.receipts import ReceiptCases
 from juham_core.testing.cases.reconnect import ReconnectCases
 from juham_core.testing.cases.resuming import ResumingCases
+from juham_core.testing.cases.security import SecurityCases
 from juham_core.testing.cases.shapes import ShapeCases
 from juham_core.testing.cases.streams import StreamCases
 from juham_core.testing.cases.subscribe import SubscribeCases
@@ -56,6 +57,7 @@ class BackendConformance(
     BackoffCases,
     FailoverCases,
     HostileCases,
+    SecurityCases,
     UnansweredCases,
     StreamCases,
     WillCases,
