@@ -175,6 +175,14 @@ class JAcknowledgesAnyway(JToy):
         self._manual = False
 
 
+@mutant("handlers.ack_missing_qos_2", "takes QoS 2 over from the broker before the application has it")
+class JTakesOver(JToy):
+    def _on_publish_packet(self, packet):
+        if packet.qos == 2:
+            super()._ack(packet.packet_id, 2)
+        super()._on_publish_packet(packet)
+
+
 @mutant("handlers.ack_given", "does not pass the application's acknowledgement on")
 class JKeepsAcknowledgement(JToy):
     def _ack(self, mid, qos):

@@ -84,6 +84,23 @@ class AcknowledgingCases:
         client.ack(again.mid, again.qos)
         kit.broker.wait_for("puback")
 
+    @case("handlers.ack_missing_qos_2", on=FAULTS, needs=("manual_ack", "persistent_session", "qos_2"))
+    def ack_missing_qos_2(self, kit: Kit) -> None:
+        """At QoS 2 too what was not acknowledged is still the broker's: the session's next client gets it."""
+        options = lasting(kit)
+        client = kit.connect(manual_ack=True, **options)
+        inbox = kit.inbox(client, kit.topic, qos=2)
+        kit.observer().publish(kit.topic, b"x", qos=2)
+        assert inbox.next().qos == 2
+        client.disconnect_from_server()
+        client = kit.create(manual_ack=True, **options)
+        inbox = kit.inbox(client)
+        kit.connect(client)
+        again = inbox.next()
+        assert (again.payload, again.qos) == (b"x", 2)
+        client.ack(again.mid, again.qos)
+        kit.broker.wait_for("pubcomp", connection=3)
+
     @case("handlers.ack_given", on=FAULTS, needs=("manual_ack", "persistent_session"))
     def ack_given(self, kit: Kit) -> None:
         """What the application acknowledged does not come again after a reconnect (section 4.3.2)."""
