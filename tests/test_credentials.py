@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
 import traceback
@@ -9,7 +10,7 @@ import traceback
 import pytest
 
 import juham_core as juham
-from juham_core import credentials
+from juham_core import credentials, jsonfiles
 from juham_core.broker import EmbeddedBroker
 from juham_core.credentials import for_attempt, of_environment
 from juham_core.errors import ConnectError, OptionError
@@ -112,3 +113,21 @@ def test_the_command_shows_no_password(command, tmp_path):
         )
     assert done.stdout, done.stderr
     assert CANARY not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("before", [None, 0o644, 0o666])
+def test_files_are_their_owners_whatever_the_umask_and_whatever_was_there(tmp_path, before):
+    path = tmp_path / "deep" / "down" / "file.json"
+    mask = os.umask(0)
+    try:
+        if before is None:
+            assert jsonfiles.create_file(path, "{}")
+        else:
+            path.parent.mkdir(parents=True)
+            path.touch(before)
+            jsonfiles.replace_file(path, "{}")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    if before is None:
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700

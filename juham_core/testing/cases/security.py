@@ -16,6 +16,7 @@ from juham_core.testing.cases.losing import Attempts
 from juham_core.testing.certificates import AUTHORITY, CLIENT, SERVER, WRONG_HOST, server_context
 from juham_core.testing.definition import FAULTS, case
 from juham_core.testing.kit import Kit
+from juham_core.testing.terminator import TlsTerminator
 
 _CANARY = "canary-5f3a91"
 """A password that nobody else has."""
@@ -61,6 +62,23 @@ class SecurityCases:
         kit.connect(client)
         assert client.server == brokers[1].url
         assert brokers[0].packets("connect") == [], "CONNECT, with the credentials, went to a stranger"
+
+    @case("security.wss", on=FAULTS, needs=("tls", "websockets"))
+    def wss(self, kit: Kit) -> None:
+        """A websocket within TLS leads to the broker like any other way."""
+        client = kit.connect(**_behind_tls(kit, SERVER))
+        inbox = kit.inbox(client, kit.topic)
+        for payload in (b"x", b"0123456789" * 50_000):
+            client.publish(kit.topic, payload, qos=1).wait(kit.patience)
+            assert inbox.next().payload == payload
+
+    @case("security.wss_wrong_host", on=FAULTS, needs=("tls", "websockets"))
+    def wss_wrong_host(self, kit: Kit) -> None:
+        """A websocket within TLS whose certificate is for another host raises ConnectError."""
+        client = kit.create(**_behind_tls(kit, WRONG_HOST), connect_timeout=2.0)
+        with kit.raises(ConnectError):
+            client.connect_to_server()
+        assert kit.broker.accepted == 0
 
     # --- where the password comes from --------------------------------------------------------------
 
@@ -147,6 +165,21 @@ class SecurityCases:
         formatter = logging.Formatter()
         seen += [formatter.format(record) for record in records]
         assert not any(_CANARY in text for text in seen), [text for text in seen if _CANARY in text]
+
+
+def _behind_tls(kit: Kit, certificate: str) -> dict[str, Any]:
+    """Options that lead to the broker over a websocket within TLS."""
+    bridge = kit.websocket(to=kit.broker)
+    door = TlsTerminator((bridge.host, bridge.port), server_context(certificate))
+    door.__enter__()
+    kit.keep(lambda: door.__exit__(None, None, None))
+    return {
+        "transport": "websockets",
+        "host": door.host,
+        "port": door.port,
+        "tls": True,
+        "ca_certs": AUTHORITY,
+    }
 
 
 def _try(client: JMqtt, seen: list[str]) -> None:
