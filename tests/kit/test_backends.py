@@ -8,8 +8,14 @@ from juham_core.testing import BackendConformance
 _NAMED = os.environ.get("JUHAM_TEST_BACKENDS", "")
 _NAMES = sorted(filter(None, _NAMED.split(","))) or sorted({info.name for info in juham.backends()})
 
-_HIDDEN = "awscrt's PublishPacket shows neither DUP nor the packet identifier of a received message"
+# No issue of the library is known for the first two; its MQTT 3.1.1 client has shown DUP since
+# awslabs/aws-c-mqtt#172 and sent it since #326, the MQTT 5 client was never given the former.
+_HIDDEN = (
+    "awscrt 0.38's mqtt5.PublishPacket shows neither DUP nor the packet identifier of a received message, "
+    "and the handle by which it is acknowledged is opaque"
+)
 _FORGOTTEN = "awscrt fails what is in flight when it is stopped; sent again as new, it carries no DUP"
+_HANDSHAKE = "awscrt cannot be told how long a TLS handshake may take (awslabs/aws-crt-python#173, open)"
 KNOWN = {
     "awscrt": {
         "handlers.qos_1_dup_shown": _HIDDEN,
@@ -20,11 +26,12 @@ KNOWN = {
         "reconnect.qos_1_cut_at_puback": _FORGOTTEN,
         "reconnect.resent_in_order": _FORGOTTEN,
         "hostile.text": "awscrt drops it, with a UnicodeDecodeError that only sys.unraisablehook sees",
-        "connect.tls_no_handshake": "awscrt cannot be told to give up a TLS handshake that is under way",
+        "connect.tls_no_handshake": _HANDSHAKE,
     }
 }
 
-# s2n, awscrt's TLS, keeps a connection whose handshake failed for 10 to 30 s (aws/s2n-tls#4508): what these
+# s2n, awscrt's TLS, keeps a connection whose handshake failed for 10 to 30 s (aws/s2n-tls#4508, which
+# awslabs/aws-c-io#367 made awscrt wait for): what these
 # cases leave behind is sometimes gone in time and mostly not. A known failure would have to fail each time.
 # tests/backends tries the first three without looking at what is left.
 LEFT_OUT = {
