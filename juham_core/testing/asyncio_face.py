@@ -59,6 +59,9 @@ class AsyncioFace:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
 
+    def __repr__(self) -> str:
+        return repr(self.mqtt)
+
     # --- connecting ---------------------------------------------------------------------------------
 
     def connect_to_server(self, *args: Any, **named: Any) -> int:

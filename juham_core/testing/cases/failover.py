@@ -252,7 +252,7 @@ class _Reasons:
 
     @classmethod
     def of(cls, kit: Kit, client: JMqtt) -> _Reasons:
-        plugin = cls(client)
+        plugin = cls(kit.seen_by_hooks(client))
         hooks.register(plugin)
         kit.keep(lambda: hooks.unregister(plugin))
         return plugin
