@@ -14,12 +14,12 @@ _AGAINST: Final = {
         publish.offline_in_order publish.queue_full subscribe.before_connecting threads.before_connecting
         lifecycle.reused mqtt5.maximum_qos
         outbox.kept_until_puback outbox.kept_until_pubcomp outbox.in_order outbox.expiry outbox.bounded
-        outbox.full_disk outbox.damaged outbox.one_at_a_time outbox.private""",
+        outbox.full_disk outbox.damaged outbox.one_at_a_time outbox.private outbox.published_for_all""",
     "AsyncMqtt.connect gives up when its first attempt fails": """
         connect.no_connack_then_again connect.closed_without_connack connect.reset_without_connack
         connect.http_peer connect.cut_connack connect.endless_connacks connect.refused_busy
         connect.refused_unavailable
-        failover.mute""",
+        failover.mute failover.short_lived""",
     "the handlers of AsyncMqtt run from the connection to its end, in the event loop": """
         handlers.not_before_loop handlers.loop_stop handlers.loop_forever lifecycle.no_loop
         lifecycle.loop_stop lifecycle.loop_stop_in_handler lifecycle.loop_forever
