@@ -21,6 +21,7 @@ TITLES = {
     "repeated": "repeated by the broker",
     "cuts": "cuts",
     "restarts": "restarts",
+    "disordered": "out of order",
     "inside": "inside a packet",
     "waiting": "most waiting",
     "reconnects": "reconnects",
@@ -72,6 +73,28 @@ def fault_lines() -> list[str]:
                 lines.append(_row([f"`{each.backend}`", str(each.qos), *numbers]))
         lines.append("")
     return lines[:-1]
+
+
+def enter_cluster(accounts: list[Account]) -> None:
+    """Write the accounts of a cluster's clients down, those of a backend together, and the page anew."""
+    FOLDER.mkdir(exist_ok=True)
+    text = json.dumps([asdict(each) for each in accounts], indent=1)
+    (FOLDER / "cluster.json").write_text(text + "\n", encoding="utf-8")
+    write("cluster", cluster_lines())
+
+
+def cluster_lines() -> list[str]:
+    """The table of the cluster, from its file."""
+    columns = ["sent", "acknowledged", "received", "lost", "duplicated", "disordered", "reconnects"]
+    lines = [
+        _row(["backend", *(TITLES[name] for name in columns)]),
+        _row(["---", *["---:"] * len(columns)]),
+    ]
+    lines += [
+        _row([f"`{each.backend}`", *(f"{getattr(each, name):,}" for name in columns)])
+        for each in _read("cluster")
+    ]
+    return lines
 
 
 def write(name: str, lines: list[str]) -> None:

@@ -5,3 +5,4 @@ import tables
 
 def test_the_page_holds_the_tables_of_the_files():
     assert tables.written("faults") == tables.fault_lines()
+    assert tables.written("cluster") == tables.cluster_lines()

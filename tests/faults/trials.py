@@ -116,6 +116,7 @@ def publish_through_cuts(backend, broker, topic, size, **options):
             seen = proxy.wait_armed(seen)
             _publish(client, names, numbers, receipts)
         _wait(receipts.values())
+        assert eventually(lambda: proxy.cuts >= size.strikes, DEADLINE)
         proxy.calm()
         _settle(broker, topic, witness, names, receipts)
         return _accounts(
@@ -154,6 +155,7 @@ def receive_through_cuts(backend, broker, topic, size, **options):
                     source.publish(name, number, qos)
         for name in names.values():
             record.wait_for(name, range(size.messages), DEADLINE / 3)
+        assert eventually(lambda: proxy.cuts >= size.strikes, DEADLINE)
         proxy.calm()
         return _accounts(
             "subscriber cut",

@@ -52,7 +52,12 @@ class _Connection(SocketObserver):
     def __init__(self, host, port, unreleased, record, **settings):
         self._unreleased = unreleased
         self._record = record
-        super().__init__(host, port, **settings)
+        try:
+            super().__init__(host, port, **settings)
+        except _LOST:
+            if hasattr(self, "_socket"):
+                self.vanish()
+            raise
 
     def _take(self, packet):
         if isinstance(packet, Publish):
