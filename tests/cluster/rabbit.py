@@ -29,7 +29,11 @@ vm_memory_high_watermark.absolute = 2GB
 """
 _QUIET = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
 """Erlang's schedulers: two, and none that waits at the machine's expense."""
-_KEEPER = 'while read -r id; do ids="$ids $id"; done; for id in $ids; do kill -s KILL -- "-$id"; done; rm -rf "$1"'
+_KEEPER = """
+while read -r id; do ids="$ids $id"; done
+for id in $ids; do kill -s KILL -- "-$id"; done
+rm -rf "$1"
+"""
 """Kills the process groups that it was told of, once nobody is left to tell it of more, and removes $1."""
 _PATIENCE = 120.0
 

@@ -187,7 +187,7 @@ def publish_through_restarts(backend, broker, topic, size, way, **options):
         stack.callback(proxy.close)
         client = _client(stack, backend, topic, "127.0.0.1", proxy.port, **options)
         started = time.monotonic()
-        for numbers in size.bursts():
+        for strike, numbers in enumerate(size.bursts(), 1):
             publisher = threading.Thread(target=_publish, args=(client, names, numbers, receipts))
             publisher.start()
             pause.wait(chance.uniform(0, 0.05))
@@ -195,7 +195,8 @@ def publish_through_restarts(backend, broker, topic, size, way, **options):
             pause.wait(chance.uniform(0, 0.1))
             broker.restart()
             publisher.join()
-            assert eventually(client.is_connected, DEADLINE), "the client does not come back"
+            back = eventually(lambda: client.statistics.reconnects >= strike, DEADLINE)  # noqa: B023
+            assert back, "the client does not come back"
         _wait(receipts.values())
         _settle(broker.where, topic, witness, names, receipts)
         return _accounts(
