@@ -172,6 +172,11 @@ class Delivery:
         self._dispatcher.put_message(self._deliver, message)
         return True
 
+    def received_many(self, messages: list[MqttMsg]) -> None:
+        """Put messages in the queue, each as :meth:`received` does."""
+        for message in messages:
+            self.received(message)
+
     def after(self, function: Callable[[], None]) -> None:
         """Have a function called on the dispatching thread once all that has been received is handled."""
         self._dispatcher.put(function)

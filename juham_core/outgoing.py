@@ -249,6 +249,16 @@ class Outgoing:
         if receipt is not None:
             self._finish(receipt, answer)
 
+    def acknowledged_many(self, keys: Sequence[int], answer: Any) -> None:
+        """Take the same answer to several publishes, in order; from any thread."""
+        for key in keys:
+            receipt = self._in_flight.answered(key, answer)
+            if receipt is not None:
+                self._acknowledged(receipt, answer)
+        self._notify()
+        if self._queue or self._controls:
+            self.hand_over()
+
     def subscribed(self, key: int, answer: Any) -> None:
         """Take a SUBACK's codes."""
         request = self._subscribing.answered(key, answer)

@@ -262,6 +262,18 @@ class Backend(ABC):
         five = self._spoken_protocol == MQTT_5
         return five and connack.get("subscription_identifier_available", 1) != 0
 
+    def _received_many(self, messages: list[MqttMsg]) -> None:
+        """Report messages that came together, in order, of which no topic is an alias (any more).
+
+        For backends that have more than one at a time; the list is theirs no longer. Each message is treated
+        as by :meth:`_received`.
+        """
+        self._delivery.received_many(messages)
+
+    def _acknowledged_many(self, keys: list[int]) -> None:
+        """Report several PUBACKs or PUBCOMPs that say success and no more, in order."""
+        self._outgoing.acknowledged_many(keys, (0, None))
+
     @property
     def _spoken_protocol(self) -> int:
         """The version that the connection speaks, or will speak: the options may have been changed since."""

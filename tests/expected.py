@@ -3,7 +3,7 @@
 import os
 
 EXPECTED = os.environ.get("JUHAM_TEST_BACKENDS", "")
-OURS = ["awscrt", "gmqtt", "memory", "paho", "paho2"]
+OURS = ["awscrt", "gmqtt", "memory", "native", "paho", "paho2"]
 
 
 def expected_backends():

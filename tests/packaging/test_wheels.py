@@ -52,6 +52,7 @@ def test_there_is_a_wheel_of_each_distribution(wheels):
         ["juham_awscrt", "1.0.0"],
         ["juham_core", "1.0.0"],
         ["juham_gmqtt", "1.0.0"],
+        ["juham_native", "1.0.0"],
         ["juham_paho", "1.0.0"],
     ]
 
@@ -65,7 +66,7 @@ def test_the_core_that_is_installed_is_ours(installed, tmp_path):
 
 def test_every_package_is_typed_and_licensed(installed):
     site = next((installed.parent / "lib").glob("python*/site-packages"))
-    for package in ("juham_core", "juham_paho", "juham_gmqtt", "juham_awscrt"):
+    for package in ("juham_core", "juham_paho", "juham_gmqtt", "juham_awscrt", "juham_native"):
         assert (site / package / "py.typed").is_file()
         assert list(site.glob(f"{package}-1.0.0.dist-info/**/LICENSE")), package
 
@@ -76,6 +77,7 @@ def test_the_backends_are_found_by_name(installed, tmp_path):
         "awscrt": "juham-awscrt",
         "gmqtt": "juham-gmqtt",
         "memory": "juham-core",
+        "native": "juham-native",
         "paho": "juham-paho",
         "paho2": "juham-paho",
     }
@@ -83,7 +85,7 @@ def test_the_backends_are_found_by_name(installed, tmp_path):
 
 def test_the_demo_loses_nothing_on_any_backend(installed, tmp_path):
     table = run([installed / "juham", "demo"], tmp_path)
-    for backend in ("awscrt", "gmqtt", "memory", "paho", "paho2"):
+    for backend in ("awscrt", "gmqtt", "memory", "native", "paho", "paho2"):
         assert backend in table
 
 

@@ -12,13 +12,13 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Final
 
+from juham_core.dial import dial
 from juham_core.errors import ConnectTimeoutError, MalformedPacketError, NotConnectedError
 from juham_core.options import Options
 from juham_core.wire import Decoder, Packet
 from juham_core.wire.aliases import TopicAliases
 from juham_core.wire.packets import MQTT_5
 from juham_gmqtt import library
-from juham_gmqtt.dial import dial
 from juham_gmqtt.home import Home
 from juham_gmqtt.outbox import Outbox
 

@@ -8,7 +8,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from juham_core.errors import ConnectTimeoutError
+from juham_core.errors import ConnectError, ConnectTimeoutError
 
 
 def dial(host: str, port: int, bind_address: str, deadline: float) -> socket.socket:
@@ -61,7 +61,7 @@ def _resolve(host: str, port: int, deadline: float) -> list[Any]:
         except OSError as exc:
             answers.put(exc)
 
-    threading.Thread(target=look_up, name="juham-gmqtt-resolver", daemon=True).start()
+    threading.Thread(target=look_up, name="juham-resolver", daemon=True).start()
     try:
         answer = answers.get(timeout=max(0.0, deadline - started))
     except Empty:
@@ -73,3 +73,27 @@ def _resolve(host: str, port: int, deadline: float) -> list[Any]:
 
 def _too_late(what: str, started: float) -> ConnectTimeoutError:
     return ConnectTimeoutError(f"{what} within {time.monotonic() - started:.1f} s")
+
+
+def dial_unix(path: str, deadline: float) -> socket.socket:
+    """Connect to a unix socket; blocks until ``deadline`` (time.monotonic).
+
+    Raises OSError, and of that ConnectTimeoutError when the time is over and ConnectError where the platform
+    has no unix sockets.
+    """
+    family = getattr(socket, "AF_UNIX", None)
+    if family is None:
+        raise ConnectError(f"there are no unix sockets here to reach {path} by")
+    started = time.monotonic()
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(max(0.001, deadline - started))
+        sock.connect(path)
+    except TimeoutError as exc:
+        sock.close()
+        raise _too_late(f"{path} did not accept a connection", started) from exc
+    except BaseException:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock

@@ -1,0 +1,150 @@
+"""What outlives a connection: packet identifiers, and the exchanges of QoS 1 and 2 that are under way."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from juham_core.errors import QueueFullError
+from juham_core.options import Options
+from juham_core.wire import Puback, Pubcomp, Publish, Pubrec, Pubrel, encode
+from juham_core.wire.exchanges import Finished
+from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, UNSPECIFIED_ERROR
+
+DUP: Final = 0x08
+"""The flag of a PUBLISH that is sent again (MQTT 5 section 3.3.1.1)."""
+_LAST: Final = 65_535
+
+
+class Session:
+    """The client's half of one MQTT session (MQTT 5 section 4.1), its packets as the bytes they were sent as.
+
+    Requests come from one thread at a time and answers from the link's; what both touch is a dict or a set,
+    whose single operations are atomic. Acknowledging is for any thread.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.fresh = True
+        """True until the broker has first accepted a connection of this session."""
+        self.publishes: dict[int, bytes] = {}
+        """PUBLISH by identifier, in the order of sending, until PUBACK or PUBREC comes."""
+        self._releases: dict[int, bytes] = {}  # PUBREL, in the order of the PUBRECs, until PUBCOMP comes
+        self._client_id = options.client_id
+        self._protocol = options.protocol
+        self._last_id = 0
+        self._requests: set[int] = set()
+        self._resumed: frozenset[int] = frozenset()
+        # QoS 2 messages received and not yet released; True where PUBREC may be sent.
+        self._received: dict[int, bool] = {}
+        # What this connection brought and is acknowledged later.
+        self._unacknowledged: set[int] = set()
+
+    def fits(self, options: Options) -> bool:
+        """True if a connection with these options may continue this session."""
+        return (self._client_id, self._protocol) == (options.client_id, options.protocol)
+
+    # --- what we send -------------------------------------------------------------------------------
+
+    def next_id(self) -> int:
+        """An identifier that is not in use; QueueFullError if all are."""
+        packet_id = self._last_id
+        for _ in range(_LAST):
+            packet_id = packet_id % _LAST + 1
+            if not self._in_use(packet_id):
+                self._last_id = packet_id
+                return packet_id
+        raise QueueFullError("all 65,535 packet identifiers are in use: lower max_inflight")
+
+    def request(self) -> int:
+        """An identifier for SUBSCRIBE or UNSUBSCRIBE, in use until :meth:`requested`."""
+        packet_id = self.next_id()
+        self._requests.add(packet_id)
+        return packet_id
+
+    def requested(self, packet_id: int) -> bool:
+        """The answer to a request has come; False if nothing was asked."""
+        known = packet_id in self._requests
+        self._requests.discard(packet_id)
+        return known
+
+    def answered(self, packet: Puback | Pubrec | Pubcomp) -> bytes | Finished | None:
+        """Take an answer: what to send next, or that the exchange is over, or None if there was none."""
+        packet_id, code = packet.packet_id, packet.reason_code
+        if isinstance(packet, Pubcomp):
+            if self._releases.pop(packet_id, None) is None:
+                return None
+            if code == PACKET_IDENTIFIER_NOT_FOUND and packet_id in self._resumed:
+                code = 0  # the broker had finished before the connection broke: no error (section 3.7.2.1)
+            return Finished(packet_id, code, packet.properties)
+        if isinstance(packet, Pubrec) and code < UNSPECIFIED_ERROR:
+            if packet_id in self._releases:
+                return self._releases[packet_id]
+            if packet_id not in self.publishes:
+                return encode(Pubrel(packet_id, PACKET_IDENTIFIER_NOT_FOUND), self._protocol)
+            # Entered there before it is taken out here: the identifier must not look free in between.
+            release = self._releases[packet_id] = encode(Pubrel(packet_id), self._protocol)
+            del self.publishes[packet_id]
+            return release
+        if self.publishes.pop(packet_id, None) is None:
+            return None
+        return Finished(packet_id, code, packet.properties)
+
+    def resume(self) -> list[bytes]:
+        """What a resumed session begins with (section 4.4): the unanswered, in order, PUBLISH marked DUP."""
+        for packet_id, package in self.publishes.items():
+            if not package[0] & DUP:
+                self.publishes[packet_id] = bytes((package[0] | DUP,)) + package[1:]
+        self._resumed = frozenset(self._releases)
+        return [*self._releases.values(), *self.publishes.values()]
+
+    # --- what we receive ----------------------------------------------------------------------------
+
+    def is_new(self, packet: Publish, later: bool) -> bool:
+        """Take note of a message; False for one of QoS 2 that has been received before (section 4.3.3).
+
+        ``later``: :meth:`acknowledge` will say when it may be acknowledged.
+        """
+        packet_id = packet.packet_id
+        known = self._received.get(packet_id) if packet.qos == 2 else None
+        if later or known is False:
+            self._unacknowledged.add(packet_id)
+        if packet.qos == 2 and known is None:
+            self._received[packet_id] = not later
+        return known is None
+
+    def accepted(self, packet_id: int, qos: int) -> bytes | None:
+        """The PUBACK or PUBREC that is due for a message; None if it is not to be sent (any more)."""
+        if qos == 2 and not self._received.get(packet_id, False):
+            return None  # one of QoS 2 that comes again before it may be acknowledged
+        self._unacknowledged.discard(packet_id)
+        return encode(Puback(packet_id) if qos == 1 else Pubrec(packet_id), self._protocol)
+
+    def acknowledge(self, packet_id: int, qos: int) -> bytes | None:
+        """A message that was to be acknowledged later now may be; from any thread."""
+        if qos == 2 and packet_id in self._received:
+            self._received[packet_id] = True  # also if PUBREC cannot go now: the message will come again
+        if packet_id not in self._unacknowledged:
+            return None  # of an earlier connection: the broker will send the message again
+        return self.accepted(packet_id, qos)
+
+    def released(self, packet: Pubrel) -> bytes:
+        """The broker has taken note; the identifier may come again with another message."""
+        known = self._received.pop(packet.packet_id, None) is not None
+        code = 0 if known else PACKET_IDENTIFIER_NOT_FOUND
+        return encode(Pubcomp(packet.packet_id, code), self._protocol)
+
+    # --- between connections ------------------------------------------------------------------------
+
+    def disconnected(self) -> None:
+        """The connection is gone: so are its subscription requests and what it was owed."""
+        self._requests.clear()
+        self._unacknowledged.clear()
+
+    def forget(self) -> None:
+        """The broker has no session: nothing of the old one is to be finished."""
+        self.publishes.clear()
+        self._releases.clear()
+        self._received.clear()
+        self._resumed = frozenset()
+
+    def _in_use(self, packet_id: int) -> bool:
+        return packet_id in self.publishes or packet_id in self._releases or packet_id in self._requests
