@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 from brokers import Mosquitto, require_mosquitto
 from expected import EXPECTED, OURS, expected_backends
+from hypothesis import settings
 from leaks import Watch, kept
 from observer import Observer
 from proxy import Proxy
@@ -19,6 +20,10 @@ import juham_core as juham
 from juham_core import factory
 from juham_core.broker import EmbeddedBroker
 from juham_core.url import parse_url
+
+# How long an example takes says more about what else the machine does than about what is tested.
+settings.register_profile("juham", deadline=None)
+settings.load_profile("juham")
 
 MARKERS = (
     "needs(*capabilities): only for backends that declare all of these",
