@@ -248,19 +248,7 @@ class Backend(ABC):
             except MalformedPacketError as exc:
                 self._lost(exc)
                 return
-        message = MqttMsg(topic, payload, qos, retain, dup, mid, properties)
-        if not self._ledger.overlapping or retain:  # a replay answers one subscription: it is no copy
-            self._delivery.received(message)
-            return
-        manual = qos > 0 and self._attempted.manual_ack
-        if not self._copies.received(message, manual):
-            self._statistics.dropped["copy"] += 1
-            if manual:
-                self._ack(mid, qos)
-
-    def _takes_identifiers(self, connack: Properties) -> bool:
-        five = self._spoken_protocol == MQTT_5
-        return five and connack.get("subscription_identifier_available", 1) != 0
+        self._take(MqttMsg(topic, payload, qos, retain, dup, mid, properties))
 
     def _received_many(self, messages: list[MqttMsg]) -> None:
         """Report messages that came together, in order, of which no topic is an alias (any more).
@@ -268,11 +256,29 @@ class Backend(ABC):
         For backends that have more than one at a time; the list is theirs no longer. Each message is treated
         as by :meth:`_received`.
         """
-        self._delivery.received_many(messages)
+        if not self._ledger.overlapping:
+            self._delivery.received_many(messages)
+            return
+        for message in messages:
+            self._take(message)
+
+    def _take(self, message: MqttMsg) -> None:
+        if not self._ledger.overlapping or message.retain:  # a replay answers one subscription: it is no copy
+            self._delivery.received(message)
+            return
+        manual = message.qos > 0 and self._attempted.manual_ack
+        if not self._copies.received(message, manual):
+            self._statistics.dropped["copy"] += 1
+            if manual:
+                self._ack(message.mid, message.qos)
 
     def _acknowledged_many(self, keys: list[int]) -> None:
         """Report several PUBACKs or PUBCOMPs that say success and no more, in order."""
         self._outgoing.acknowledged_many(keys, (0, None))
+
+    def _takes_identifiers(self, connack: Properties) -> bool:
+        five = self._spoken_protocol == MQTT_5
+        return five and connack.get("subscription_identifier_available", 1) != 0
 
     @property
     def _spoken_protocol(self) -> int:

@@ -12,7 +12,7 @@ from juham_core.errors import NotConnectedError
 from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg
 from juham_core.options import Options
-from juham_core.wire import Disconnect, Subscribe, Subscription, Unsubscribe, encode
+from juham_core.wire import Disconnect, Properties, Subscribe, Subscription, Unsubscribe, encode
 from juham_native.link import Link
 from juham_native.looped import LoopedLink
 from juham_native.publishing import PublishEncoder
@@ -103,7 +103,9 @@ class JNative(JMqtt):
         return packet_id
 
     def _subscribe(self, subscriptions: list[Subscription]) -> int:
-        return self._request(lambda packet_id: Subscribe(packet_id, subscriptions))
+        number = subscriptions[0].identifier
+        properties = Properties(subscription_identifier=[number]) if number else Properties()
+        return self._request(lambda packet_id: Subscribe(packet_id, subscriptions, properties))
 
     def _unsubscribe(self, topic_filters: list[str]) -> int:
         return self._request(lambda packet_id: Unsubscribe(packet_id, topic_filters))

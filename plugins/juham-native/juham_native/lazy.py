@@ -9,10 +9,18 @@ from juham_core.wire.fields import Reader
 from juham_core.wire.properties import Properties
 from juham_core.wire.property_codec import decode_properties
 
-_BYTE, _FOUR, _STRING, _BINARY, _PAIR = range(5)
+_FLAG, _FOUR, _STRING, _TOPIC, _BINARY, _NUMBER, _PAIR = range(7)
 # What a message may carry without anything to be done about it (MQTT 5 section 3.3.2.3): all but the topic
-# alias, which changes the topic, and the rare ones whose value has rules of its own.
-_KINDS: Final = {0x02: _FOUR, 0x03: _STRING, 0x09: _BINARY, 0x26: _PAIR}
+# alias, which changes the topic.
+_KINDS: Final = {
+    0x01: _FLAG,  # payload_format_indicator
+    0x02: _FOUR,  # message_expiry_interval
+    0x03: _STRING,  # content_type
+    0x08: _TOPIC,  # response_topic
+    0x09: _BINARY,  # correlation_data
+    0x0B: _NUMBER,  # subscription_identifier
+    0x26: _PAIR,  # user_property
+}
 
 
 class LazyMessage(MqttMsg):
@@ -41,7 +49,7 @@ class LazyMessage(MqttMsg):
         self._read = properties
 
 
-def end_of_properties(data: bytes, position: int, end: int) -> int:
+def end_of_properties(data: bytes, position: int, end: int) -> int:  # noqa: C901 - one kind a branch
     """Where the properties of a PUBLISH end that begin at ``position``; 0 if they want a closer look.
 
     A closer look, the core's decoder, is due to whatever is malformed, and to what is rare.
@@ -56,17 +64,25 @@ def end_of_properties(data: bytes, position: int, end: int) -> int:
         identifier = data[position]
         kind = _KINDS.get(identifier, -1)
         position += 1
-        if kind != _PAIR:
+        if kind < _NUMBER:  # those that may stand there once
             if once >> identifier & 1:
                 return 0
             once |= 1 << identifier
-        if kind == _FOUR:
+        if kind == _PAIR:
+            position = _end_of_string(data, position, stop)
+            position = _end_of_string(data, position, stop) if position else 0
+        elif kind == _FOUR:
             position += 4
         elif kind == _STRING:
             position = _end_of_string(data, position, stop)
-        elif kind == _PAIR:
-            position = _end_of_string(data, position, stop)
-            position = _end_of_string(data, position, stop) if position else 0
+        elif kind == _NUMBER:
+            position = _end_of_number(data, position, stop)
+        elif kind == _TOPIC:
+            start, position = position + 2, _end_of_string(data, position, stop)
+            if position == start or b"+" in data[start:position] or b"#" in data[start:position]:
+                return 0
+        elif kind == _FLAG and position < stop and data[position] < 2:
+            position += 1
         elif kind == _BINARY and position + 2 <= stop:
             position += 2 + (data[position] << 8 | data[position + 1])
         else:
@@ -74,6 +90,14 @@ def end_of_properties(data: bytes, position: int, end: int) -> int:
         if not position:
             return 0
     return stop if position == stop else 0
+
+
+def _end_of_number(data: bytes, position: int, stop: int) -> int:
+    """Where the subscription identifier ends that begins here; 0 unless it is in order."""
+    for end in range(position, min(position + 4, stop)):
+        if data[end] < 0x80:
+            return end + 1 if data[end] else 0  # 0 itself, or a number written too long
+    return 0
 
 
 def _end_of_string(data: bytes, position: int, stop: int) -> int:
