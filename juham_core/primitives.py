@@ -248,7 +248,7 @@ class Backend(ABC):
             except MalformedPacketError as exc:
                 self._lost(exc)
                 return
-        self._take(MqttMsg(topic, payload, qos, retain, dup, mid, properties))
+        self._received_one(MqttMsg(topic, payload, qos, retain, dup, mid, properties))
 
     def _received_many(self, messages: list[MqttMsg]) -> None:
         """Report messages that came together, in order, of which no topic is an alias (any more).
@@ -260,9 +260,9 @@ class Backend(ABC):
             self._delivery.received_many(messages)
             return
         for message in messages:
-            self._take(message)
+            self._received_one(message)
 
-    def _take(self, message: MqttMsg) -> None:
+    def _received_one(self, message: MqttMsg) -> None:
         if not self._ledger.overlapping or message.retain:  # a replay answers one subscription: it is no copy
             self._delivery.received(message)
             return
