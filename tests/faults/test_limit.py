@@ -38,12 +38,13 @@ class Talk:
         heard = []
         try:
             while len(heard) < count:
-                heard += [packet for packet in self._observer._read(5) if isinstance(packet, kind)]
+                for packet in self._observer._read(5):
+                    if isinstance(packet, kind):
+                        heard.append(packet)
+                        self._note("<", packet)
         except (AssertionError, OSError):
             self.lines.append("< the broker ends the connection")
             self._observer.vanish()
-        for packet in heard:
-            self._note("<", packet)
         return [packet.packet_id for packet in heard]
 
     def close(self):
