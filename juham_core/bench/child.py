@@ -133,7 +133,12 @@ def maker_of(first: dict[str, Any]) -> tuple[Callable[[Task], Measured], Facts]:
 def raw_driver(name: str) -> type[Driver]:
     """The class that uses the library under the backend directly. Raises Unsuitable if there is none."""
     for entry_point in entry_points(group=GROUP, name=name):
-        driver: type[Driver] = entry_point.load()
+        try:
+            driver: type[Driver] = entry_point.load()
+        except ModuleNotFoundError as exc:
+            if entry_point.extras:
+                raise Unsuitable(f"{exc.name} is not installed") from exc
+            raise
         return driver
     raise Unsuitable(f"no installed plugin has an entry point {name!r} in the group {GROUP}")
 
