@@ -254,10 +254,7 @@ class Outgoing:
         for key in keys:
             receipt = self._in_flight.answered(key, answer)
             if receipt is not None:
-                self._acknowledged(receipt, answer)
-        self._notify()
-        if self._queue or self._controls:
-            self.hand_over()
+                self._finish(receipt, answer)
 
     def subscribed(self, key: int, answer: Any) -> None:
         """Take a SUBACK's codes."""
