@@ -39,6 +39,7 @@ class JNative(JMqtt):
         persistent_session=True,
         shared_subscriptions=True,
         manual_ack=True,
+        packet_limit=True,
         callers_loop=True,
     )
     library = "juham-native"

@@ -17,7 +17,6 @@ from juham_core.errors import MalformedPacketError, NotConnectedError
 from juham_core.message import MqttMsg
 from juham_core.options import Options
 from juham_core.wire import (
-    LARGEST_PACKET,
     MQTT_5,
     Connack,
     Connect,
@@ -86,7 +85,7 @@ class MqttProtocol:
         self._client = client
         self._send = send
         self._v5 = options.protocol == MQTT_5
-        self._largest: int = options.properties.get("maximum_packet_size", LARGEST_PACKET)
+        self._largest = options.largest_packet
         self._decoder = Decoder(options.protocol, max_packet_size=self._largest)
         self._aliases = TopicAliases(options.properties.get("topic_alias_maximum", 0))
         self._topics: dict[bytes, str] = {}
