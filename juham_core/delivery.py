@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from juham_core.dispatch import Dispatcher
 from juham_core.handlers import Handler, call_on_connect, call_on_disconnect, takes_five
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from juham_core.primitives import Backend
 
 log = logging.getLogger("juham.delivery")
+MOST_PLANS: Final = 10_000
+"""Topics whose handlers are remembered."""
 
 
 class Delivery:
@@ -38,6 +40,10 @@ class Delivery:
         """For receipts: the thread on which none of them may be waited for."""
         self._dispatcher = self.make_dispatcher()
         self._routes: FilterTree[Handler] = FilterTree()
+        # The handlers of topics that have come lately; replaced, never emptied, when the routes change, for a
+        # thread that has just looked into them may still be about to enter what it found.
+        self._plans: dict[str, list[Handler]] = {}
+        self._on_message: tuple[Handler | None, list[Handler]] = (None, [])
         self._routes_lock = threading.Lock()
         self._close_lock = threading.Lock()
         self._closed = False
@@ -134,12 +140,14 @@ class Delivery:
         _, plain = split_share(check_filter(topic_filter))
         with self._routes_lock:
             self._routes.add(plain, handler)
+            self._plans = {}
 
     def remove(self, topic_filter: str, handler: Handler | None) -> None:
         """Undo :meth:`add`."""
         _, plain = split_share(check_filter(topic_filter))
         with self._routes_lock:
             self._routes.remove(plain, handler)
+            self._plans = {}
 
     # --- what happens, on the library's thread ------------------------------------------------------
 
@@ -167,9 +175,10 @@ class Delivery:
                 self._statistics.dropped["hook"] += 1
                 return True
             message = changed
-        if self._dispatcher.waiting >= self.limit and not self._make_room(message):
+        dispatcher = self._dispatcher
+        if dispatcher.waiting >= self.limit and not self._make_room(message):
             return False
-        self._dispatcher.put_message(self._deliver, message)
+        dispatcher.put_message(self._deliver, message)
         return True
 
     def received_many(self, messages: list[MqttMsg]) -> None:
@@ -212,16 +221,24 @@ class Delivery:
 
     def _deliver(self, message: MqttMsg, *, fall_back: bool = True) -> Awaitable[None] | None:
         """Call the handlers of a message; ``fall_back`` to on_message where no filter matches."""
-        self._full = False
-        handlers = self._routes.match(message.topic) if self._routes else None
+        if self._full:
+            self._full = False
+        plans = self._plans
+        handlers = plans.get(message.topic)
+        if handlers is None:
+            handlers = self._plan(plans, message.topic)
         if not handlers:
             if not fall_back:
                 return None
-            handler = self._client._get_handler("on_message")
-            if handler is None:
+            handlers = self._fall_back()
+            if not handlers:
                 self._statistics.dropped["no handler"] += 1
                 return None
-            handlers = [handler]
+        if len(handlers) == 1:
+            return None if self._closed else self._call_with_message(handlers[0], message)
+        return self._call_all(handlers, message)
+
+    def _call_all(self, handlers: list[Handler], message: MqttMsg) -> Awaitable[None] | None:
         for position, handler in enumerate(handlers):
             if self._closed:
                 return None
@@ -229,6 +246,24 @@ class Delivery:
             if unfinished is not None:
                 return self._finish(unfinished, handlers[position + 1 :], message)
         return None
+
+    def _plan(self, plans: dict[str, list[Handler]], topic: str) -> list[Handler]:
+        """Find the handlers whose filters match, and keep them while neither these nor the topics change."""
+        handlers = self._routes.match(topic) if self._routes else []
+        if len(plans) >= MOST_PLANS:
+            plans.clear()
+        plans[topic] = handlers
+        return handlers
+
+    def _fall_back(self) -> list[Handler]:
+        """The handler on_message, as the backend has it called; kept until another one is set."""
+        handler = self._client._event_handlers.get("on_message")
+        known, handlers = self._on_message
+        if known is not handler or handler is None:
+            called = self._client._get_handler("on_message")
+            handlers = [] if called is None else [called]
+            self._on_message = handler, handlers
+        return handlers
 
     async def _finish(
         self, unfinished: Awaitable[None] | None, handlers: list[Handler], message: MqttMsg
@@ -244,18 +279,28 @@ class Delivery:
                 await unfinished
 
     def _call_with_message(self, handler: Handler, message: MqttMsg) -> Awaitable[None] | None:
-        started = time.perf_counter() if hooks.handled else 0.0
+        client = self._client
+        if not hooks.handled:
+            try:
+                result = handler(client, client._userdata, message)
+            except Exception as exc:  # noqa: BLE001 - a handler that fails must not keep the next message from coming
+                self._report(exc, f"the handler of {message.topic!r}")
+                return None
+            if result is not None and inspect.isawaitable(result):
+                return self._await_handler(handler, result, message, 0.0)
+            self._statistics.handled += 1
+            return None
+        started = time.perf_counter()
         failure: Exception | None = None
         try:
-            result = handler(self._client, self._client.user_data_get(), message)
+            result = handler(client, client._userdata, message)
             if result is not None and inspect.isawaitable(result):
                 return self._await_handler(handler, result, message, started)
             self._statistics.handled += 1
-        except Exception as exc:  # noqa: BLE001 - a handler that fails must not keep the next message from coming
+        except Exception as exc:  # noqa: BLE001 - as above
             failure = exc
             self._report(exc, f"the handler of {message.topic!r}")
-        if hooks.handled:
-            self._tell_handled(handler, message, started, failure)
+        self._tell_handled(handler, message, started, failure)
         return None
 
     async def _await_handler(

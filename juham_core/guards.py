@@ -24,9 +24,9 @@ class Guards(Backend, Object):
     def _checked(self, message: MqttMsg) -> MqttMsg:
         """Raise unless the message may be sent: it comes from the application, or from a hook."""
         check_topic(message.topic)
-        if check_qos(message.qos) == 2:
+        if message.qos != 0 and check_qos(message.qos) == 2:
             self.capabilities.require("qos_2", self.get_class_id())
-        if message.properties:
+        if message._properties:
             if self._spoken_protocol < MQTT_5:
                 raise NotSupportedError("properties need MQTT 5: connect with the option protocol=5")
             message.properties.check_allowed("publish")

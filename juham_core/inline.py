@@ -76,7 +76,18 @@ class InlineDispatcher(Dispatcher):
         """Deliver the message here and now, or in its turn. Blocks for as long as it takes."""
         if self._busy.acquire(blocking=False):
             if self._started and not self._line:
-                self._make_here(function, (message,))
+                # As _make_here() does, without its call: this is the way of each message.
+                turn = self._turn
+                turn.thread = _get_ident()
+                try:
+                    function(message)
+                except BaseException as exc:  # noqa: BLE001 - told apart there
+                    self._contain(exc)
+                finally:
+                    turn.thread = None
+                    self._busy.release()
+                    if self._line:
+                        self._go_on(AT_ONCE)
                 return
             self._busy.release()
         self._line.append((function, (message,)))

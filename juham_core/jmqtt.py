@@ -34,6 +34,7 @@ from juham_core.outgoing import UnsubscribeRequest, translated
 from juham_core.statistics import Statistics
 from juham_core.subscribing import filters_of, subscriptions_of
 from juham_core.vocabulary import Vocabulary
+from juham_core.wire.packets import MAX_PAYLOAD
 from juham_core.wire.properties import Properties
 
 if TYPE_CHECKING:
@@ -312,15 +313,11 @@ class JMqtt(Vocabulary, Events, Guards):
         Raises TopicError, PayloadError, QosError, NotSupportedError (``properties`` without MQTT 5), and
         QueueFullError if ``options.max_queued`` messages wait already.
         """
-        message = self._checked(
-            MqttMsg(
-                topic,
-                encode_payload(msg if payload is None else payload),
-                qos,
-                bool(retain),
-                properties=Properties(properties) if properties else None,
-            )
-        )
+        data = msg if payload is None else payload
+        if type(data) is not bytes or len(data) > MAX_PAYLOAD:
+            data = encode_payload(data)
+        given = Properties(properties) if properties else None
+        message = self._checked(MqttMsg(topic, data, qos, bool(retain), False, 0, given))
         receipt = PublishReceipt(next(self._mids), message, self._delivery.turn)
         if hooks.publishing:
             changed = hooks.replace("publishing", self, message)
@@ -417,8 +414,11 @@ class JMqtt(Vocabulary, Events, Guards):
                     self._on_acknowledged(receipt, refused)
                     return
                 self._publish(message)
-                receipt._resolve()
-                self._report_published(receipt, None)
+                # Nobody else has the receipt yet, so there is nobody to be told.
+                receipt._done = True
+                receipt._message = None
+                if hooks.published or "on_publish" in self._event_handlers:
+                    self._report_published(receipt, None)
                 return
             error = NotConnectedError(
                 f"not connected: the message to {message.topic!r} was not sent; at QoS 1 or 2 it would wait"

@@ -256,7 +256,14 @@ class PublishReceipt(Receipt):
     __slots__ = ("_message", "reason_code", "sent_at")
 
     def __init__(self, mid: int = 0, message: MqttMsg | None = None, turn: Turn | None = None) -> None:
-        super().__init__(mid, turn)
+        # One for each message, so the attributes of the base class are set here, without another call.
+        self._turn = turn
+        self.rc = RC_SUCCESS
+        self.mid = mid
+        self._done = False
+        self._error = None
+        self._waiters = None
+        self._callbacks = None
         self._message = message
         self.reason_code: ReasonCode | None = None
         self.sent_at = 0.0

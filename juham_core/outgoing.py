@@ -270,17 +270,22 @@ class Outgoing:
 
     def hand_over(self) -> None:
         """Hand to the library whatever may go now."""
-        while self._ready():
+        controls, queue, in_flight = self._controls, self._queue, self._in_flight
+        while self._up and (controls or (queue and len(in_flight._sent) < self.window)):
             if not self._handing_over.acquire(blocking=False):
                 return  # whoever holds it looks again after letting go
             try:
-                while self._ready():
-                    if self._controls:
-                        self._send_control(self._controls.popleft())
-                    elif not self._send_publish(self._queue.popleft()):
-                        return
+                self._hand_over_now()
             finally:
                 self._handing_over.release()
+
+    def _hand_over_now(self) -> None:
+        controls, queue, in_flight = self._controls, self._queue, self._in_flight
+        while self._up and (controls or (queue and len(in_flight._sent) < self.window)):
+            if controls:
+                self._send_control(controls.popleft())
+            elif not self._send_publish(queue.popleft()):
+                return
 
     def _is_empty(self) -> bool:
         return not self._queue and not len(self._in_flight)
@@ -289,12 +294,9 @@ class Outgoing:
         """True if a publish may be handed to the library now: with max_queued=0 only then is it accepted."""
         return self._up and len(self._in_flight) < self.window
 
-    def _ready(self) -> bool:
-        return self._up and bool(self._controls or (self._queue and len(self._in_flight) < self.window))
-
     def _send_publish(self, receipt: PublishReceipt) -> bool:
         message = receipt._message
-        if message is None or receipt.done():
+        if message is None or receipt._done:
             return True
         refused = self.limits.on_publish(message) if self.limits is not None else None
         if refused is not None:
@@ -362,7 +364,8 @@ class Outgoing:
 
     def _finish(self, receipt: PublishReceipt, answer: Any) -> None:
         self._acknowledged(receipt, answer)
-        self._notify()
+        if self._watchers:
+            self._notify()
         if self._queue or self._controls:
             self.hand_over()
 

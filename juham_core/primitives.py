@@ -11,7 +11,7 @@ import itertools
 import logging
 import threading
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from juham_core import credentials
 from juham_core.connection import Connection, State
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import asyncio
 
 log = logging.getLogger("juham.backend")
+_SUCCESS: Final = ReasonCode(0)
 
 
 class Backend(ABC):
@@ -327,7 +328,7 @@ class Backend(ABC):
 
     def _on_acknowledged(self, receipt: PublishReceipt, answer: tuple[int, Properties | None]) -> None:
         code, properties = answer
-        receipt.reason_code = ReasonCode(code)
+        receipt.reason_code = ReasonCode(code) if code else _SUCCESS
         if code < UNSPECIFIED_ERROR:
             self._statistics.acknowledged += 1
             receipt._resolve()
@@ -337,7 +338,8 @@ class Backend(ABC):
             text = f"the broker refused publish {receipt.mid}: {receipt.reason_code}{why}"
             receipt._resolve(PublishError(text, reason_code=code))
         receipt._message = None  # a receipt that is kept must not keep the payload
-        self._report_published(receipt, properties)
+        if hooks.published or "on_publish" in self._event_handlers:
+            self._report_published(receipt, properties)
 
     def _report_published(self, receipt: PublishReceipt, properties: Properties | None) -> None:
         if "on_publish" in self._event_handlers:
