@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from enum import Enum
+from typing import Final
 
 from juham_core.errors import AuthError, ConnectError, ConnectTimeoutError
 from juham_core.options import Options
@@ -16,6 +17,7 @@ from juham_core.verdicts import FINAL, STOPPING, as_connect_error, reason, refus
 from juham_core.wire import reasons
 
 log = logging.getLogger("juham.connection")
+
 
 class State(Enum):
     """Where a connection is."""
@@ -27,6 +29,10 @@ class State(Enum):
     WAITING = "waiting to try again"
     CLOSING = "being closed"
     STOPPED = "given up"
+
+
+CONNECTED: Final = State.CONNECTED
+"""For the way of each message: an enumeration takes its time to look a member up."""
 
 
 class Connection:

@@ -39,6 +39,7 @@ class Delivery:
         self.turn = Turn()
         """For receipts: the thread on which none of them may be waited for."""
         self._dispatcher = self.make_dispatcher()
+        self._inline = False
         self._routes: FilterTree[Handler] = FilterTree()
         # The handlers of topics that have come lately; replaced, never emptied, when the routes change, for a
         # thread that has just looked into them may still be about to enter what it found.
@@ -63,7 +64,7 @@ class Delivery:
     @property
     def inside_inline(self) -> bool:
         """True in a handler that keeps the library's thread from everything else."""
-        return self._dispatcher.kind == InlineDispatcher.kind and self._dispatcher.current
+        return self._inline and self._dispatcher.current
 
     @property
     def inside_on_connect(self) -> bool:
@@ -89,7 +90,7 @@ class Delivery:
             return True
         if old.running:
             return False
-        self._dispatcher = self.make_dispatcher(kind)
+        self.dispatch_by(self.make_dispatcher(kind))
         for function, args in old.take_all():
             self._dispatcher.put(function, *args)
         return True
@@ -97,6 +98,7 @@ class Delivery:
     def dispatch_by(self, dispatcher: Dispatcher) -> None:
         """Have another dispatcher run the handlers; only while the client is closed."""
         self._dispatcher = dispatcher
+        self._inline = dispatcher.kind == InlineDispatcher.kind
 
     def start(self) -> None:
         """Run handlers in a thread of their own."""
@@ -176,6 +178,8 @@ class Delivery:
                 return True
             message = changed
         dispatcher = self._dispatcher
+        if self._inline and dispatcher.deliver_now(self._deliver, message):
+            return True
         if dispatcher.waiting >= self.limit and not self._make_room(message):
             return False
         dispatcher.put_message(self._deliver, message)
@@ -234,9 +238,21 @@ class Delivery:
             if not handlers:
                 self._statistics.dropped["no handler"] += 1
                 return None
-        if len(handlers) == 1:
-            return None if self._closed else self._call_with_message(handlers[0], message)
-        return self._call_all(handlers, message)
+        if len(handlers) != 1 or hooks.handled:
+            return self._call_all(handlers, message)
+        if self._closed:
+            return None
+        # As _call_with_message() does, without its call: this is the way of most messages.
+        client, handler = self._client, handlers[0]
+        try:
+            result = handler(client, client._userdata, message)
+        except Exception as exc:  # noqa: BLE001 - a handler that fails must not keep the next message from coming
+            self._report(exc, f"the handler of {message.topic!r}")
+            return None
+        if result is not None and inspect.isawaitable(result):
+            return self._await_handler(handler, result, message, 0.0)
+        self._statistics.handled += 1
+        return None
 
     def _call_all(self, handlers: list[Handler], message: MqttMsg) -> Awaitable[None] | None:
         for position, handler in enumerate(handlers):
@@ -279,28 +295,18 @@ class Delivery:
                 await unfinished
 
     def _call_with_message(self, handler: Handler, message: MqttMsg) -> Awaitable[None] | None:
-        client = self._client
-        if not hooks.handled:
-            try:
-                result = handler(client, client._userdata, message)
-            except Exception as exc:  # noqa: BLE001 - a handler that fails must not keep the next message from coming
-                self._report(exc, f"the handler of {message.topic!r}")
-                return None
-            if result is not None and inspect.isawaitable(result):
-                return self._await_handler(handler, result, message, 0.0)
-            self._statistics.handled += 1
-            return None
-        started = time.perf_counter()
+        started = time.perf_counter() if hooks.handled else 0.0
         failure: Exception | None = None
         try:
-            result = handler(client, client._userdata, message)
+            result = handler(self._client, self._client._userdata, message)
             if result is not None and inspect.isawaitable(result):
                 return self._await_handler(handler, result, message, started)
             self._statistics.handled += 1
         except Exception as exc:  # noqa: BLE001 - as above
             failure = exc
             self._report(exc, f"the handler of {message.topic!r}")
-        self._tell_handled(handler, message, started, failure)
+        if hooks.handled:
+            self._tell_handled(handler, message, started, failure)
         return None
 
     async def _await_handler(

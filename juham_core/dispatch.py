@@ -57,6 +57,10 @@ class Dispatcher:
         """Have a message delivered in its turn by ``function(message)``. Never blocks."""
         self._tasks.put((function, (message,)))
 
+    def deliver_now(self, function: Callable[..., Any], message: MqttMsg) -> bool:  # noqa: ARG002 - see there
+        """False: a message has to wait for its turn; that of :mod:`juham_core.inline` may not have to."""
+        return False
+
     def put_gated(self, function: Callable[..., Any], *args: Any) -> Callable[[], None]:
         """Have the call take its place now, and be made once the function returned is called."""
         ready = threading.Event()

@@ -64,7 +64,7 @@ class InlineDispatcher(Dispatcher):
 
     def put(self, function: Callable[..., Any], *args: Any) -> None:
         """Make the call here and now, or in its turn. Blocks for as long as it takes."""
-        if self._busy.acquire(blocking=False):
+        if self._busy.acquire(False):
             if self._started and not self._line:
                 self._make_here(function, args)
                 return
@@ -74,24 +74,30 @@ class InlineDispatcher(Dispatcher):
 
     def put_message(self, function: Callable[..., Any], message: MqttMsg) -> None:
         """Deliver the message here and now, or in its turn. Blocks for as long as it takes."""
-        if self._busy.acquire(blocking=False):
-            if self._started and not self._line:
-                # As _make_here() does, without its call: this is the way of each message.
-                turn = self._turn
-                turn.thread = _get_ident()
-                try:
-                    function(message)
-                except BaseException as exc:  # noqa: BLE001 - told apart there
-                    self._contain(exc)
-                finally:
-                    turn.thread = None
-                    self._busy.release()
-                    if self._line:
-                        self._go_on(AT_ONCE)
-                return
-            self._busy.release()
-        self._line.append((function, (message,)))
-        self._go_on(AT_ONCE)
+        if not self.deliver_now(function, message):
+            self._line.append((function, (message,)))
+            self._go_on(AT_ONCE)
+
+    def deliver_now(self, function: Callable[..., Any], message: MqttMsg) -> bool:
+        """Deliver the message here and now if nothing is before it; False if it has to wait for its turn."""
+        busy = self._busy
+        if not busy.acquire(False):
+            return False
+        if self._line or not self._started:
+            busy.release()
+            return False
+        turn = self._turn
+        turn.thread = _get_ident()
+        try:
+            function(message)
+        except BaseException as exc:  # noqa: BLE001 - told apart there
+            self._contain(exc)
+        finally:
+            turn.thread = None
+            busy.release()
+            if self._line:
+                self._go_on(AT_ONCE)
+        return True
 
     def put_gated(self, function: Callable[..., Any], *args: Any) -> Callable[[], None]:
         """Have the call take its place now; the line stops there until the function returned is called."""
@@ -194,7 +200,7 @@ class InlineDispatcher(Dispatcher):
     def _go_on(self, most: float) -> None:
         """Make the calls that wait, ``most`` of them here, unless somebody does so already."""
         while self._is_due():
-            if not self._busy.acquire(blocking=False):
+            if not self._busy.acquire(False):
                 return  # whoever holds it looks again after letting go
             self._turn.thread = _get_ident()
             try:

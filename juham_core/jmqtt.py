@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from juham_core.connection import State
+from juham_core.connection import CONNECTED, State
 from juham_core.defaults import HOST, KEEPALIVE, PORT, given
 from juham_core.errors import JuhamError, NotConnectedError, NotSupportedError, OptionError, PublishError
 from juham_core.events import Events
@@ -314,6 +314,7 @@ class JMqtt(Vocabulary, Events, Guards):
         QueueFullError if ``options.max_queued`` messages wait already.
         """
         data = msg if payload is None else payload
+        statistics = self._statistics
         if type(data) is not bytes or len(data) > MAX_PAYLOAD:
             data = encode_payload(data)
         given = Properties(properties) if properties else None
@@ -322,15 +323,15 @@ class JMqtt(Vocabulary, Events, Guards):
         if hooks.publishing:
             changed = hooks.replace("publishing", self, message)
             if changed is None:
-                self._statistics.dropped["hook"] += 1
+                statistics.dropped["hook"] += 1
                 receipt._resolve(PublishError("a hook dropped the message"))
                 return receipt
             message = receipt._message = self._checked(changed)
-        if message.qos == 0:
-            self._publish_now(receipt, message)
-        else:
+        if message.qos != 0:
             receipt = self._outgoing.offer(receipt)
-        self._statistics.published += 1
+        else:
+            self._publish_now(receipt, message)
+        statistics.published += 1
         return receipt
 
     def subscribe(
@@ -407,7 +408,7 @@ class JMqtt(Vocabulary, Events, Guards):
 
     def _publish_now(self, receipt: PublishReceipt, message: MqttMsg) -> None:
         try:
-            if self._connection.state is State.CONNECTED:
+            if self._connection.state is CONNECTED:
                 limits = self._outgoing.limits
                 refused = limits.on_publish(message) if limits is not None else None
                 if refused is not None:

@@ -15,6 +15,7 @@ from typing import Any
 from juham_core.broker import Broker
 from juham_core.capabilities import Capabilities
 from juham_core.errors import NotConnectedError
+from juham_core.hooks import hooks
 from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg
 from juham_core.options import Options
@@ -61,7 +62,7 @@ class JMemory(JMqtt):
 
     def _open(self, options: Options) -> None:
         self._hub = hub_of(options.host)
-        self._link = MemoryLink(self._packet)
+        self._link = MemoryLink(self._packet, self._message)
         self._manual = options.manual_ack
         properties = Properties(options.properties)
         if options.protocol == MQTT_5 and options.effective_session_expiry:
@@ -87,20 +88,22 @@ class JMemory(JMqtt):
             self._hub.leave(link, deliberate)
 
     def _publish(self, message: MqttMsg) -> int:
-        hub, link = self._connected()
-        packet = packets.Publish(
-            message.topic,
-            message.payload,
-            message.qos,
-            message.retain,
-            properties=message.properties,
-        )
+        hub, link = self._hub, self._link
+        if hub is None or link is None or link.dead:
+            hub, link = self._connected()  # raises
         if message.qos == 0:
-            hub.call(link, packet)
+            if message.retain or message._properties or not hub.pass_message(link, message):
+                hub.call(link, _packet_of(message))
             return 0
+        packet = _packet_of(message)
         with hub.lock:
             key = self._exchanges.start(packet)
-        hub.call(link, packet)
+        turn = self._delivery.turn
+        turn.sender = threading.get_ident()  # another client's inline handler must not wait for this here
+        try:
+            hub.call(link, packet)
+        finally:
+            turn.sender = None
         return key
 
     def _subscribe(self, subscriptions: list[Subscription]) -> int:
@@ -136,6 +139,13 @@ class JMemory(JMqtt):
         handler = _HANDLERS.get(type(packet))
         if handler is not None:
             handler(self, packet)
+
+    def _message(self, message: MqttMsg) -> None:
+        """Take a message of QoS 0 that came without a packet."""
+        if self._ledger.overlapping:
+            self._received(message.topic, message.payload)
+        else:
+            self._delivery.received(message)
 
     def _on_publish_packet(self, packet: packets.Publish) -> None:
         if self._exchanges.is_new(packet):
@@ -203,10 +213,14 @@ _HANDLERS: dict[type, Callable[[JMemory, Any], None]] = {
 class MemoryLink:
     """The broker's way to one client. What the broker sends is passed on after its own call has returned."""
 
-    def __init__(self, receive: Callable[[Packet | None], None]) -> None:
+    def __init__(
+        self, receive: Callable[[Packet | None], None], take: Callable[[MqttMsg], None] | None = None
+    ) -> None:
+        """``take`` is given plain messages of QoS 0, which are packets too for who has none."""
         self.dead = False
         self.inbox: deque[Packet | None] = deque()
         self._receive = receive
+        self._take = take or (lambda message: receive(_packet_of(message)))
         self._passing_on = threading.Lock()
 
     def send(self, packet: Packet) -> None:
@@ -216,6 +230,20 @@ class MemoryLink:
     def close(self) -> None:
         """Let the client know that the broker has closed the connection."""
         self.inbox.append(None)
+
+    def pass_message(self, message: MqttMsg) -> None:
+        """Give the client a message here and now, or in its turn."""
+        if self.inbox or not self._passing_on.acquire(False):
+            self.inbox.append(_packet_of(message))
+            self.pass_on()
+            return
+        try:
+            if not self.dead:
+                self._take(message)
+        finally:
+            self._passing_on.release()
+        if self.inbox:
+            self.pass_on()
 
     def pass_on(self) -> None:
         """Give the client what is kept for it, in order, whichever threads the packets came from."""
@@ -253,6 +281,20 @@ class Hub:
             self.broker.received(link, packet)
             self._mind_the_clock()
         self._pass_on()
+
+    def pass_message(self, link: MemoryLink, message: MqttMsg) -> bool:
+        """Give a plain message of QoS 0 to whom it is for; False if it has to go as a packet."""
+        with self.lock:
+            receivers: list[Any] | None = self.broker.receivers(link, message.topic)
+        if receivers is None:
+            return False
+        if len(receivers) == 1 and not hooks.publishing:
+            receivers[0].pass_message(message)
+            return True
+        topic, payload = message.topic, message.payload
+        for receiver in receivers:  # each gets a message of its own, which it may change
+            receiver.pass_message(MqttMsg(topic, payload))
+        return True
 
     def leave(self, link: MemoryLink, deliberate: bool) -> None:
         """Let a client go: deliberately, or as if it had vanished."""
@@ -293,6 +335,12 @@ class Hub:
             self._due = self._timer = None
             self._mind_the_clock()
         self._pass_on()
+
+
+def _packet_of(message: MqttMsg) -> packets.Publish:
+    return packets.Publish(
+        message.topic, message.payload, message.qos, message.retain, properties=message.properties
+    )
 
 
 _hubs: dict[str, Hub] = {}

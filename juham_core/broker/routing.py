@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from juham_core.broker.connection import Connection
+from juham_core.broker.connection import Connection, Link
 from juham_core.broker.limits import Counters, Limits
 from juham_core.broker.retained import Kept, Retained
 from juham_core.broker.session import Outgoing, Session, with_remaining_expiry
-from juham_core.broker.subscriptions import Delivery, Held, Subscriptions
+from juham_core.broker.subscriptions import Delivery, Held, Route, Subscriptions
 from juham_core.broker.timers import Timers
 from juham_core.errors import TopicError
 from juham_core.topics import check_topic
@@ -39,27 +39,36 @@ class Router:
         self._counters = counters
         self._clock = clock
 
+    def receivers(self, topic: str) -> list[Link] | None:
+        """Who gets a message of QoS 0 without retain and properties just as it is; they count as sent it.
+
+        None if that takes a closer look, and :meth:`received`: the topic is new, a subscription is shared,
+        has an identifier or is not for everybody's messages, a receiver is away or particular about sizes.
+        """
+        subscriptions = self.subscriptions
+        route = subscriptions.routes.get(topic)
+        if route is None:
+            return None
+        if route.epoch != subscriptions.epoch:
+            route.epoch = subscriptions.epoch
+            route.links = _links_of(route)
+        links = route.links
+        if links is not None:
+            counters = self._counters
+            counters.received += 1
+            counters.sent += len(links)
+        return links
+
     def received(self, connection: Connection, publish: Publish) -> None:
         """Take a PUBLISH from a client and acknowledge it; raises ProtocolViolationError."""
-        self._counters.received += 1
         qos = publish.qos
         if qos == 0 and not publish.retain and not publish.properties:
-            # The short way of most messages; _forward says the same for all of them.
-            route = self.subscriptions.routes.get(publish.topic)
-            if route is not None and not route.groups:
-                for delivery in route.deliveries:
-                    receiver = delivery.session.connection
-                    if (
-                        receiver is None
-                        or receiver.max_packet_size is not None
-                        or delivery.identifiers
-                        or (receiver is connection and delivery.own is not delivery)
-                    ):
-                        self._deliver(delivery, publish, connection.session, None)
-                    else:
-                        self._counters.sent += 1
-                        receiver.send(publish)
+            receivers = self.receivers(publish.topic)
+            if receivers is not None:
+                for receiver in receivers:
+                    receiver.send(publish)
                 return
+        self._counters.received += 1
         publish = self._checked(connection, publish)
         if qos == 0:
             self.publish(publish, connection.session)
@@ -234,3 +243,19 @@ def _check_name(topic: str) -> None:
         check_topic(topic)
     except TopicError as exc:
         raise ProtocolViolationError(reasons.TOPIC_NAME_INVALID) from exc
+
+
+def _links_of(route: Route) -> list[Link] | None:
+    """Where all messages of a route go as they are; None if one of them might have to be changed or kept."""
+    links = []
+    for delivery in route.deliveries:
+        receiver = delivery.session.connection
+        if (
+            receiver is None
+            or receiver.max_packet_size is not None
+            or delivery.identifiers
+            or delivery.own is not delivery
+        ):
+            return None
+        links.append(receiver.link)
+    return None if route.groups else links

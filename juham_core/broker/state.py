@@ -110,6 +110,14 @@ class Broker:
         except ProtocolViolationError as exc:
             self._drop(connection, exc.reason_code)
 
+    def receivers(self, link: Link, topic: str) -> list[Link] | None:
+        """To whom a message of QoS 0 from a link goes just as it is, without retain and properties.
+
+        For whoever carries messages in a form of its own, without keepalive: they count as sent. None if it
+        is not as simple as that, and :meth:`received` is to be called.
+        """
+        return self._router.receivers(topic) if link in self._connections else None
+
     def lost(self, link: Link) -> None:
         """The link's transport ended without DISCONNECT: the client's will is due (section 3.1.2.5)."""
         connection = self._connections.get(link)
@@ -187,6 +195,7 @@ class Broker:
         session.expiry = session_expiry(connect, self.limits)
         connection = Connection(link, connect, session, self.limits, self._counters)
         self._connections[link] = connection
+        self._router.subscriptions.epoch += 1
         self._watch(connection, connect)
         link.send(Connack(present, reasons.SUCCESS, connack_properties(connect, client_id, self.limits)))
         session.resume(connection, self._clock())
@@ -217,6 +226,7 @@ class Broker:
     def _end(self, connection: Connection) -> None:
         session = connection.session
         del self._connections[connection.link]
+        self._router.subscriptions.epoch += 1
         self._timers.cancel(("keepalive", connection))
         session.suspend()
         will = connection.will

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from juham_core.broker.connection import Link
 from juham_core.broker.session import Session
 from juham_core.topics import FilterTree, check_topic, split_share
 from juham_core.wire.packets import Subscription
@@ -72,6 +73,9 @@ class Route:
 
     deliveries: list[Delivery] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
+    links: list[Link] | None = None
+    """Where plain messages of QoS 0 go as they are, as of ``epoch``; None if it is not as simple as that."""
+    epoch: int = -1
 
 
 class _Subscribers:
@@ -92,6 +96,8 @@ class Subscriptions:
         self._by_filter: dict[str, _Subscribers] = {}
         self.routes: dict[str, Route] = {}
         self.count = 0
+        self.epoch = 0
+        """Raised whenever a session gets a connection or loses it."""
 
     def add(self, session: Session, held: Held) -> bool:
         """Subscribe the session; True if that filter was new to it. The filter must be valid."""
