@@ -187,8 +187,14 @@ class Delivery:
 
     def received_many(self, messages: list[MqttMsg]) -> None:
         """Put messages in the queue, each as :meth:`received` does."""
+        if hooks.received or self._dispatcher.waiting + len(messages) > self.limit:
+            for message in messages:
+                self.received(message)
+            return
+        self._statistics.received += len(messages)
+        put, deliver = self._dispatcher.put_message, self._deliver
         for message in messages:
-            self.received(message)
+            put(deliver, message)
 
     def after(self, function: Callable[[], None]) -> None:
         """Have a function called on the dispatching thread once all that has been received is handled."""

@@ -3,9 +3,11 @@
 import threading
 import time
 
+import pytest
 from waiting import PATIENCE, eventually
 
 from juham_core.memory import JMemory
+from juham_core.message import MqttMsg
 
 
 def test_two_closes_at_once_do_not_forget_what_the_other_waits_for(closing):
@@ -32,3 +34,18 @@ def test_two_closes_at_once_do_not_forget_what_the_other_waits_for(closing):
     for thread in threads:
         thread.join()
     assert time.monotonic() - began < PATIENCE / 2
+
+
+@pytest.mark.parametrize("room", [5, 3, 2, 0])
+def test_messages_that_come_together_are_counted_bounded_and_delivered_like_single_ones(closing, room):
+    client = closing(JMemory())
+    delivery, handled = client._delivery, []
+    client.on_message = lambda _client, _userdata, message: handled.append(message.payload)
+    delivery.limit = room
+    client._received_many([MqttMsg("a", b"%d" % number) for number in range(3)])
+    assert client.statistics.received == 3
+    assert client.statistics.dropped["receive queue full"] == max(0, 3 - room)
+    assert delivery.waiting == min(3, room)
+    delivery.start()
+    assert eventually(lambda: len(handled) == min(3, room))
+    assert handled == [b"0", b"1", b"2"][:room]
