@@ -113,14 +113,16 @@ class LoopedLink(Link, asyncio.Protocol):
             self.send(self.protocol.connect())
         if self._early:
             self._loop.call_soon(self.data_received, self._early)
-        self._look_at_the_clock()
 
     def data_received(self, data: bytes) -> None:
         """asyncio's: bytes have come."""
         if self._ended or self._stopping:
             return
+        was_accepted = self.protocol.accepted
         self._arrived(data)
         self._flush_now()
+        if self.protocol.accepted and not was_accepted:
+            self._look_at_the_clock()  # the broker may have set a keepalive of its own
 
     def eof_received(self) -> bool:
         """asyncio's: the broker sends no more; the transport closes itself."""
@@ -192,10 +194,8 @@ class LoopedLink(Link, asyncio.Protocol):
 
     def _look_at_the_clock(self) -> None:
         pause = self._mind_the_clock()
-        if pause is not None:
+        if pause is not None and not self._stopping:
             self._timer = self._loop.call_later(pause, self._look_at_the_clock)
-        elif not self._ended and not self._stopping and not self.protocol.accepted:
-            self._timer = self._loop.call_later(1.0, self._look_at_the_clock)  # CONNACK may set a keepalive
 
     def _leave(self, deliberate: bool) -> None:
         """Close; after what waits and DISCONNECT, if it is deliberate and the connection stands."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Final
 
 from juham_core.errors import OptionError
 from juham_core.options import Options
-from juham_core.wire import LARGEST_PACKET
+
+_SLACK: Final = 1024 * 1024
+"""Bytes that a frame may have beyond the largest packet: it may hold several."""
 
 
 class WebSocketLayer:
@@ -33,7 +35,8 @@ class WebSocketLayer:
             uri = parse_uri(f"{scheme}://{host}:{options.effective_port}{options.path}")
         except InvalidURI as exc:
             raise OptionError(f"no websocket is at {options.describe()}{options.path}: {exc}") from exc
-        self._socket: Any = ClientProtocol(uri, subprotocols=[Subprotocol("mqtt")], max_size=LARGEST_PACKET)
+        most = options.largest_packet + _SLACK
+        self._socket: Any = ClientProtocol(uri, subprotocols=[Subprotocol("mqtt")], max_size=most)
         request = self._socket.connect()
         for name, value in (options.ws_headers or {}).items():
             if {"\r", "\n"} & {*name, *value}:
