@@ -63,6 +63,7 @@ def load(path: Path) -> dict[str, Any]:
 
 def save(document: dict[str, Any], path: Path) -> None:
     """Write a document, numbers to seven digits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_short(document), indent=1) + "\n", encoding="utf-8")
 
 

@@ -92,6 +92,7 @@ class JMqttDriver:
         client = factory.create(backend, "bench")
         client.options = task.options.changed(max_inflight=task.window, max_queued=2**31, **settings)
         self.client: JMqtt = client
+        self._settable: Any = client  # on JPaho2, on_message is the library's and can only be set
         self._pinging: PingPong | None = None
         self._qos = -1
 
@@ -109,7 +110,7 @@ class JMqttDriver:
             arrived()
 
         if len(topic_filters) == 1:
-            self.client.on_message(on_message)
+            self._settable.on_message = on_message
         else:
             for topic_filter in topic_filters:
                 self.client.message_callback_add(topic_filter, on_message)
@@ -133,7 +134,7 @@ class JMqttDriver:
                 pinging.ping()
                 publish(topic, payload, qos)
 
-        self.client.on_message(on_pong)
+        self._settable.on_message = on_pong
         if qos != self._qos:
             self._qos = qos
             self.client.subscribe(self._task.pong_topic, qos).wait(PATIENCE)

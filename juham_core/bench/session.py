@@ -85,7 +85,7 @@ class Pair:
             self._topics = [f"{self._topic}/{number:05}/room/value" for number in range(case.subscriptions)]
         elif case.scenario == "roundtrip":
             self._topics = [self._pong]
-        local = contender.face != "raw" and only_in_process(contender.backend)
+        local = self.local = contender.face != "raw" and only_in_process(contender.backend)
         self._other = None if local else self._start_other(place, stack)
         url = f"memory://{token.replace('/', '-')}"
         if self._other is not None:
@@ -208,7 +208,7 @@ def run(
                 continue
             finally:
                 progress(contender.label)
-            entry.update(pair.facts)
+            entry.update(pair.facts, local=pair.local)
             pairs.append((pair, entry))
         for number in range(rounds):
             for pair, entry in _rotated(pairs, number):

@@ -13,7 +13,7 @@ from typing import Any, Final
 import click
 
 from juham_core import discovery
-from juham_core.bench import document, session, tables
+from juham_core.bench import document, report, session, tables
 from juham_core.bench.driver import GROUP
 from juham_core.bench.session import Case, Contender, Place
 from juham_core.cli import brokers
@@ -47,6 +47,13 @@ FACES: Final = ("thread", "inline", "raw", "hooks", "outbox", "aio")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the results.")
 @click.option("--append", is_flag=True, help="Add to the results that the file has.")
+@click.option(
+    "--docs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help=f"Measure nothing: from {report.RESULTS} in this folder, write the picture and the page there, and "
+    f"the tables into FOLDER.md, between {report.BEGIN} and {report.END}.",
+)
+@click.option("--check", is_flag=True, help="With --docs: write nothing, and exit with 1 if all is not so.")
 def bench(
     scenarios: tuple[str, ...],
     names: tuple[str, ...],
@@ -64,6 +71,8 @@ def bench(
     rounds: int,
     path: Path | None,
     append: bool,
+    docs: Path | None,
+    check: bool,
 ) -> int:
     """Measure backends side by side: publish, receive, roundtrip, fanout. [the first three]
 
@@ -71,6 +80,8 @@ def bench(
     processes of their own, and only the first is measured. With --raw the libraries run by themselves in the
     same session, and what Juham costs is a ratio.
     """
+    if docs is not None:
+        return write(docs, check)
     chosen = list(dict.fromkeys([*faces, *(["raw"] if raw else []), *(["aio"] if aio else [])]))
     if not faces:
         chosen.insert(0, "thread")
@@ -162,3 +173,16 @@ def show(case: dict[str, Any]) -> None:
     for one in case["contenders"]:
         if "error" in one:
             click.echo(f"{one['label']}: {one['error']}")
+
+
+def write(docs: Path, check: bool) -> int:
+    """Write what follows from the results, or look whether it is there."""
+    wanted = report.outputs(document.load(docs / report.RESULTS), docs)
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
+    for path in stale:
+        if check:
+            click.echo(f"{path} is out of date: juham bench --docs {docs}", err=True)
+        else:
+            path.write_text(wanted[path], encoding="utf-8")
+            click.echo(f"{path} is written")
+    return 1 if check and stale else 0
