@@ -22,6 +22,7 @@ from juham_core.testing.cases.mqtt5_session import Mqtt5SessionCases
 from juham_core.testing.cases.outbox import OutboxCases
 from juham_core.testing.cases.overlapping import OverlappingCases
 from juham_core.testing.cases.packaging import PackagingCases
+from juham_core.testing.cases.pressure import PressureCases
 from juham_core.testing.cases.publish import PublishCases
 from juham_core.testing.cases.receipts import ReceiptCases
 from juham_core.testing.cases.reconnect import ReconnectCases
@@ -66,6 +67,7 @@ class BackendConformance(
     OverlappingCases,
     OutboxCases,
     EnduranceCases,
+    PressureCases,
 ):
     """The contract of :class:`~juham_core.jmqtt.JMqtt`, case by case, for one backend.
 

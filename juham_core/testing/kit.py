@@ -185,6 +185,10 @@ class Kit:
         self._stack.enter_context(EmbeddedBroker(unix_path=path))
         return path
 
+    def folder(self) -> str:
+        """The path of an empty folder, which goes when the case ends."""
+        return self._stack.enter_context(TemporaryDirectory(prefix="juham-kit-"))
+
     def websocket(self, to: FaultBroker) -> WebsocketBridge:
         """A websocket in front of a broker."""
         return self._stack.enter_context(WebsocketBridge((to.host, to.port)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import stat
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -207,9 +206,7 @@ class OutboxCases:
 
 def _stored(kit: Kit) -> dict[str, Any]:
     """The option that gives a client an outbox, in a folder of its own that goes when the case ends."""
-    folder = tempfile.TemporaryDirectory(prefix="juham-outbox-")
-    kit.keep(folder.cleanup)
-    return {"outbox": f"{folder.name}/outbox"}
+    return {"outbox": f"{kit.folder()}/outbox"}
 
 
 def _options(client: JMqtt) -> dict[str, Any]:

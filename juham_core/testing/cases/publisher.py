@@ -38,23 +38,37 @@ class Told:
             self.done.add(int(number))
 
 
+def start_process(module: str, client: JMqtt, *arguments: Any) -> subprocess.Popen[str]:
+    """Have ``main()`` of a module run in another process; see :func:`client_and_arguments`."""
+    cls = type(client)
+    process = subprocess.Popen(  # noqa: S603  # a module of the kit, by this interpreter
+        [sys.executable, "-c", f"import {module} as module; module.main()"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    what = [cls.__module__, cls.__qualname__, client.options.to_dict(), *arguments]
+    process.stdin.write(json.dumps(what) + "\n")
+    process.stdin.flush()
+    return process
+
+
+def client_and_arguments() -> tuple[JMqtt, list[Any]]:
+    """In the other process: a client of the same class and options, not connected, and the arguments."""
+    module, name, options, *arguments = json.loads(sys.stdin.readline())
+    client: JMqtt = getattr(importlib.import_module(module), name)()
+    client.configure(**options)
+    return client, arguments
+
+
 class Publisher:
     """One process that publishes ``count`` numbers from ``start`` on, and ends with an empty outbox."""
 
     def __init__(self, client: JMqtt, topic: str, qos: int, start: int, count: int) -> None:
-        cls = type(client)
         self._told = Told()
-        self._process = subprocess.Popen(  # noqa: S603  # this module, by this interpreter
-            [sys.executable, "-c", f"import sys, {__name__} as publisher; publisher.main()"],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdin is not None
-        where = [cls.__module__, cls.__qualname__, client.options.to_dict(), topic, qos, start, count]
-        self._process.stdin.write(json.dumps(where) + "\n")
-        self._process.stdin.flush()
+        self._process = start_process(__name__, client, topic, qos, start, count)
 
     def lines(self) -> Iterator[Told]:
         """Yield after each line that it tells, until it ends."""
@@ -126,10 +140,8 @@ def _end_with_the_case() -> None:
 
 def main() -> None:
     """The process."""
-    module, name, options, topic, qos, start, count = json.loads(sys.stdin.readline())
+    client, (topic, qos, start, count) = client_and_arguments()
     threading.Thread(target=_end_with_the_case, daemon=True).start()
-    client: JMqtt = getattr(importlib.import_module(module), name)()
-    client.configure(**options)
     pause = threading.Event()
     with client:
         client.connect_to_server()

@@ -25,7 +25,13 @@ from juham_awscrt.reporter import Reporter
 from juham_awscrt.reports import Reports
 from juham_awscrt.transport import Loop
 from juham_awscrt.verdicts import plain, transport_stood
-from juham_core.errors import ConnectError, ConnectTimeoutError, NotConnectedError, PublishError
+from juham_core.errors import (
+    ConnectError,
+    ConnectTimeoutError,
+    NotConnectedError,
+    PublishError,
+    QueueFullError,
+)
 from juham_core.message import MqttMsg
 from juham_core.options import Options
 from juham_core.wire.packets import Subscription
@@ -39,6 +45,10 @@ STOP_TIMEOUT: Final = 2.0
 """Seconds for the library to end a connection, and then its event loop; each takes milliseconds."""
 PUBACK_GRACE: Final = 0.02
 """Seconds for PUBACKs to go out before DISCONNECT overtakes them: awscrt does not tell when they have."""
+MAX_UNSENT: Final = 80 * 1024 * 1024
+"""Bytes that messages of QoS 0 may take before they are on the wire; awscrt itself has no bound."""
+OVERHEAD: Final = 2_500
+"""What awscrt keeps of each of them beside its payload, as measured: a future, packets in C and in Python."""
 QOS: Final = (mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE)
 
 
@@ -159,12 +169,18 @@ class Link:
         )
         if message.qos:
             return self._hand_over("publish", packet, self._reports.published)
+        size = len(message.payload) + OVERHEAD
         with self._sent:
-            self._unsent += 1
+            if self._unsent >= MAX_UNSENT:
+                raise QueueFullError(
+                    f"awscrt has not sent what takes {self._unsent:,} bytes of memory: "
+                    "the message was not accepted; publish slower"
+                )
+            self._unsent += size
         try:
-            self._call("publish", packet).add_done_callback(self._on_sent)
+            self._call("publish", packet).add_done_callback(partial(self._on_sent, size))
         except BaseException:
-            self._one_sent()
+            self._one_sent(size)
             raise
         return 0
 
@@ -258,14 +274,14 @@ class Link:
         """Take note that nothing follows any more."""
         self._stopped.set()
 
-    def _on_sent(self, future: Future[Any]) -> None:
+    def _on_sent(self, size: int, future: Future[Any]) -> None:
         if future.exception() is not None and not self._reports.muted:
             self.backend._statistics.dropped["not sent"] += 1
-        self._one_sent()
+        self._one_sent(size)
 
-    def _one_sent(self) -> None:
+    def _one_sent(self, size: int) -> None:
         with self._sent:
-            self._unsent -= 1
+            self._unsent -= size
             if not self._unsent:
                 self._sent.notify_all()
 

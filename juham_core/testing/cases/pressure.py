@@ -1,0 +1,95 @@
+"""Cases about a broker that stops reading: publishing ends in an error, and not in a dead process.
+
+The client is in a process of its own, whose memory is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from juham_core.errors import JuhamError
+from juham_core.testing.cases.publisher import client_and_arguments, start_process
+from juham_core.testing.definition import FAULTS, case
+from juham_core.testing.kit import Kit
+
+MESSAGES: Final = 1_000_000
+PAYLOAD: Final = 100
+MOST: Final = 100_000_000
+"""Bytes by which the process may grow."""
+
+
+class PressureCases:
+    """The subject ``endurance``, continued."""
+
+    @case("endurance.stalled_qos_0", on=FAULTS)
+    def stalled_qos_0(self, kit: Kit) -> None:
+        """1,000,000 publishes of QoS 0 to a broker that reads nothing end in QueueFullError below 100 MB."""
+        _press(kit, 0)
+
+    @case("endurance.stalled_qos_1", on=FAULTS)
+    def stalled_qos_1(self, kit: Kit) -> None:
+        """1,000,000 publishes of QoS 1 to a broker that reads nothing end in QueueFullError below 100 MB."""
+        _press(kit, 1)
+
+    @case("endurance.stalled_outbox", on=FAULTS)
+    def stalled_outbox(self, kit: Kit) -> None:
+        """With an outbox, too, publishing ends at its bound, and the process stays small."""
+        folder = kit.folder()
+        _press(kit, 1, outbox=f"{folder}/outbox", outbox_max_messages=100_000)
+
+
+def _press(kit: Kit, qos: int, **options: Any) -> None:
+    if not sys.platform.startswith("linux"):
+        kit.not_applicable("only Linux tells how much memory a process takes in the way that is used here")
+    kit.broker.wire.enabled = False
+    kit.broker.on("publish").freeze()
+    told = press(kit, qos, **options)
+    assert told["error"].startswith("QueueFullError"), f"{told['accepted']:,} were accepted: {told['error']}"
+    assert told["grown"] < MOST, f"the process has grown by {told['grown']:,} bytes"
+
+
+def press(kit: Kit, qos: int, **options: Any) -> dict[str, Any]:
+    """What became of a process that publishes as much as it can: bytes ``grown``, ``accepted``, ``error``."""
+    process = start_process(__name__, kit.create(reconnect=False, **options), kit.topic, qos)
+    try:
+        output = process.communicate()[0]
+        assert output, f"the publishing process has ended with {process.returncode}"
+        told: dict[str, Any] = json.loads(output)
+    finally:
+        process.kill()
+        process.communicate()
+    return told
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def main() -> None:
+    """The process."""
+    client, (topic, qos) = client_and_arguments()
+    client.connect_to_server()
+    client.wait_until_connected()
+    client.loop_start()
+    before = most = _resident()
+    error, accepted, started = "none", 0, time.monotonic()
+    try:
+        for accepted in range(MESSAGES):
+            receipt = client.publish(topic, str(accepted).rjust(PAYLOAD), qos=qos)
+            if receipt.done() and receipt.exception() is not None:
+                error = repr(receipt.exception())
+                break
+            if accepted % 4096 == 0:
+                most = max(most, _resident())
+    except JuhamError as exc:
+        error = f"{type(exc).__name__}: {exc}"
+    grown = max(most, _resident()) - before
+    seconds = time.monotonic() - started
+    answer = {"grown": grown, "accepted": accepted, "error": error, "seconds": round(seconds, 2)}
+    os.write(1, json.dumps(answer).encode())
+    os._exit(0)  # what was published is of no use to anybody
