@@ -170,7 +170,9 @@ class Delivery:
 
     def received(self, message: MqttMsg) -> bool:
         """Put a message in the queue, past the hooks and within the bound; False if there was no room."""
-        self._statistics.received += 1
+        statistics, size = self._statistics, len(message.payload)
+        statistics.received += 1
+        statistics.bytes_received += size
         if hooks.received:
             changed = hooks.replace("received", self._client, message)
             if changed is None:

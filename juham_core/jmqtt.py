@@ -107,6 +107,7 @@ class JMqtt(Vocabulary, Events, Guards):
         counts.queued = self._outgoing.queued
         counts.in_flight = self._outgoing.in_flight
         counts.resent = self._outgoing.resent
+        counts.bytes_sent = self._bytes_sent + self._outgoing.bytes_sent
         counts.outbox_messages, counts.outbox_bytes = self._outgoing.stored
         counts.waiting = self._delivery.waiting
         counts.short_lived = self._connection.short_lived
@@ -415,6 +416,8 @@ class JMqtt(Vocabulary, Events, Guards):
                     self._on_acknowledged(receipt, refused)
                     return
                 self._publish(message)
+                size = len(message.payload)  # before: nothing may come between adding and storing the sum
+                self._bytes_sent += size
                 # Nobody else has the receipt yet, so there is nobody to be told.
                 receipt._done = True
                 receipt._message = None
@@ -459,7 +462,8 @@ class JMqtt(Vocabulary, Events, Guards):
     def _apply_bounds(self) -> None:
         bounds = self._options.outbox_bounds
         if bounds != self._outgoing.bounds:
-            self._outgoing = self._make_outgoing(bounds)
+            before, self._outgoing = self._outgoing, self._make_outgoing(bounds)
+            self._outgoing.resent, self._outgoing.bytes_sent = before.resent, before.bytes_sent
         if self._connection.state in (State.CLOSED, State.STOPPED):
             self._delivery.run_handlers(self._options.handlers)
         self._outgoing.max_queued = self._options.max_queued

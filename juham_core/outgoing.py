@@ -120,6 +120,8 @@ class Outgoing:
         """Of the broker that we are connected to."""
         self.resent = 0
         """Publishes that were handed over again, or that the library sent again."""
+        self.bytes_sent = 0
+        """Payload bytes handed to the library."""
         self.loop_thread: int | None = None
         """The thread of the event loop that the client lives in: nothing may wait for a disk there."""
         self.bounds: OutboxBounds | None = None
@@ -316,6 +318,7 @@ class Outgoing:
         except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one message has failed
             self._give_up(receipt, translated(exc, f"publish to {message.topic!r}"))
             return True
+        self.bytes_sent += len(message.payload)  # one thread at a time hands over
         early = self._in_flight.sent(key, receipt)
         if early is not None:
             self._finish(*early)

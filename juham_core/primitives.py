@@ -63,6 +63,7 @@ class Backend(ABC):
         self._event_handlers: dict[str, Handler] = {}
         self._closing_thread: threading.Thread | None = None
         self._statistics = Statistics()
+        self._bytes_sent = 0  # at QoS 0
         self._delivery = Delivery(self, self._statistics)
         self._ledger = Ledger()
         self._copies = Copies(self._ledger.expected, self._delivery.received)

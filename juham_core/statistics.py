@@ -29,6 +29,10 @@ class Statistics:
     short_lived: int = 0
     """Connections that were accepted and ended before they had lasted (option ``reconnect_reset``): a number
     that rises tells of another client with the same client identifier, or of a broker that is not well."""
+    bytes_sent: int = 0
+    """Payload bytes handed to the library, once more for what is handed over again."""
+    bytes_received: int = 0
+    """Payload bytes of the messages that the library delivered."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Messages given up, by reason."""
     queued: int = 0

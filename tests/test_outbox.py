@@ -251,6 +251,20 @@ def test_closing_flushes(make, topic):
     assert eventually(lambda: len(got) == 500, PATIENCE)
 
 
+def test_bytes_are_counted_with_and_without_an_outbox(make, topic, tmp_path):
+    client = connect(make(outbox=None))
+    got = texts(client, topic)
+    for qos in (0, 1, 2):
+        client.publish(f"{topic}/a", "x" * 10, qos=qos).wait(PATIENCE)
+    arrive(got, ["x" * 10] * 3)
+    assert (client.statistics.bytes_sent, client.statistics.bytes_received) == (30, 30)
+    client.disconnect_from_server()
+    client.configure(outbox=tmp_path / "other")
+    connect(client).publish(f"{topic}/a", "x" * 5, qos=1).wait(PATIENCE)
+    assert client.statistics.bytes_sent == 35
+    assert client.statistics.resent == 0
+
+
 # --- bounds -------------------------------------------------------------------------------------------
 
 

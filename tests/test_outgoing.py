@@ -325,3 +325,15 @@ def test_an_answer_is_kept_only_while_somebody_may_claim_it():
     assert len(awaiting) == 1
     assert awaiting.answered(1, "now") == "request"
     assert list(awaiting) == []
+
+
+@pytest.mark.parametrize("resent", [True, False])
+def test_what_is_sent_again_is_counted(sender, resent):
+    sender.up()
+    sender.publish("1")
+    sender.publish("22")
+    sender.outgoing.acknowledged(1, "done")
+    sender.outgoing.stop()
+    sender.outgoing.up(resent, [])
+    assert sender.outgoing.resent == 1
+    assert sender.outgoing.bytes_sent == (3 if resent else 5)

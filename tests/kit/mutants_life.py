@@ -257,3 +257,19 @@ class JKeepsReaders(JToy):
     def _open(self, options):
         super()._open(options)
         self.__dict__.setdefault("_readers", []).append([bytes(100) for _ in range(40)])
+
+
+@mutant("endurance.stalled_qos_0", "takes as much as comes, whether the broker reads or not")
+class JTakesAll(JToy):
+    def _publish(self, message):
+        if message.qos == 0:
+            self.__dict__.setdefault("_unsent", []).append((bytes(200), message))
+            return super()._publish(message) if len(self._unsent) == 1 else 0
+        return super()._publish(message)
+
+
+@mutant("endurance.stalled_qos_1", "has a queue without a bound")
+class JEndlessQueue(JToy):
+    def _apply_bounds(self):
+        super()._apply_bounds()
+        self._outgoing.max_queued = 1 << 40

@@ -15,7 +15,7 @@ from functools import partial
 from typing import ClassVar
 
 from juham_core.capabilities import Capabilities
-from juham_core.errors import MalformedPacketError, NotConnectedError
+from juham_core.errors import MalformedPacketError, NotConnectedError, QueueFullError
 from juham_core.jmqtt import JMqtt
 from juham_core.subscribing import properties_of
 from juham_core.wire import MQTT_5, Connect, Decoder, Properties, encode, packets
@@ -23,6 +23,7 @@ from juham_core.wire.exchanges import Exchanges, Finished
 
 BLOCKED = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 STUCK = 20.0
+PATIENT = 0.5
 FAREWELL = 1.0
 
 
@@ -117,6 +118,8 @@ class JToy(JMqtt):
         if message.qos:
             with self._state:
                 key = self._exchanges.start(packet)
+        elif not select.select([], [self._sock], [], PATIENT)[1]:
+            raise QueueFullError("the broker does not read: the message was not accepted")
         self._send(packet)
         return key
 

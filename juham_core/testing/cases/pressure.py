@@ -36,12 +36,6 @@ class PressureCases:
         """1,000,000 publishes of QoS 1 to a broker that reads nothing end in QueueFullError below 100 MB."""
         _press(kit, 1)
 
-    @case("endurance.stalled_outbox", on=FAULTS)
-    def stalled_outbox(self, kit: Kit) -> None:
-        """With an outbox, too, publishing ends at its bound, and the process stays small."""
-        folder = kit.folder()
-        _press(kit, 1, outbox=f"{folder}/outbox", outbox_max_messages=100_000)
-
 
 def _press(kit: Kit, qos: int, **options: Any) -> None:
     if not sys.platform.startswith("linux"):

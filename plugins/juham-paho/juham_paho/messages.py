@@ -36,8 +36,8 @@ log = logging.getLogger("juham.paho")
 
 MAX_UNSENT: Final = 64 * 1024 * 1024
 """Bytes that may wait for the network before QoS 0 is refused; QoS 1 and 2 have their window."""
-OVERHEAD: Final = 64
-"""What a waiting packet counts beside its bytes."""
+OVERHEAD: Final = 350
+"""What a waiting packet takes beside its bytes: a dict and what is in it, as measured."""
 MOST_TOPICS: Final = 1024
 """Topics that are remembered, decoded."""
 
