@@ -193,7 +193,9 @@ class Delivery:
             for message in messages:
                 self.received(message)
             return
-        self._statistics.received += len(messages)
+        statistics, size = self._statistics, sum([len(message.payload) for message in messages])
+        statistics.received += len(messages)
+        statistics.bytes_received += size
         put, deliver = self._dispatcher.put_message, self._deliver
         for message in messages:
             put(deliver, message)
