@@ -97,6 +97,15 @@ class StoredOutgoing(Outgoing):
         self._closed = False
 
     @property
+    def window(self) -> int:
+        """How many publishes may be with the library; those answered and not yet struck out count."""
+        return self._window - self._ending
+
+    @window.setter
+    def window(self, most: int) -> None:
+        self._window = most
+
+    @property
     def queued(self) -> int:
         """Publishes accepted and not yet handed to the library."""
         return max(0, self.stored[0] - self.in_flight)
@@ -322,12 +331,6 @@ class StoredOutgoing(Outgoing):
         with self._counting:
             self._ending -= 1
         super()._finish(receipt, answer)
-
-    def _has_room(self) -> bool:
-        return self._up and len(self._in_flight) + self._ending < self.window
-
-    def _ready(self) -> bool:
-        return self._up and bool(self._controls or (self._queue and self._has_room()))
 
     def _give_up(self, receipt: PublishReceipt, error: JuhamError) -> None:
         assert isinstance(receipt, StoredReceipt)

@@ -42,14 +42,15 @@ class JInlineOvertakes(JDispatches):
     class dispatcher(InlineDispatcher):  # noqa: N801 - the attribute of the base class
         held = None
 
-        def put_message(self, function, message):
+        def deliver_now(self, function, message):
             if self.held is None and message.payload.endswith(b"7"):
                 self.held = message
-                return
-            super().put_message(function, message)
+                return True
+            done = super().deliver_now(function, message)
             if self.held is not None:
                 held, self.held = self.held, None
                 super().put_message(function, held)
+            return done
 
 
 @mutant("inline.event_order", "calls on_connect when it has told everything else")

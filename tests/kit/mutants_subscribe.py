@@ -113,10 +113,14 @@ class JNotNow(JToy):
         return super().subscribe(*arguments, **named)
 
 
-@mutant("subscribe.many", "sends no more than a hundred filters of a list")
+@mutant("subscribe.many", "sends no more than a hundred filters of a list, and says that all were granted")
 class JHundred(JToy):
     def _subscribe(self, subscriptions):
         return super()._subscribe(subscriptions[:100])
+
+    def _suback(self, key, reason_codes, *more):
+        left_out = 900 if len(reason_codes) == 100 else 0  # of the thousand that the case asks for
+        super()._suback(key, reason_codes + [0] * left_out, *more)
 
 
 @mutant("subscribe.again_with_other_qos", "sees no need to subscribe again to what it has")
