@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import entry_points
@@ -13,7 +14,7 @@ from typing import Any, Final
 import click
 
 from juham_core import discovery
-from juham_core.bench import document, report, session, tables
+from juham_core.bench import document, official, report, session, tables
 from juham_core.bench.driver import GROUP
 from juham_core.bench.session import Case, Contender, Place
 from juham_core.cli import brokers
@@ -53,6 +54,13 @@ FACES: Final = ("thread", "inline", "raw", "hooks", "outbox", "aio")
     help=f"Measure nothing: from {report.RESULTS} in this folder, write the picture and the page there, and "
     f"the tables into FOLDER.md, between {report.BEGIN} and {report.END}.",
 )
+@click.option(
+    "--report",
+    "into",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help=f"Make the official run, of about {official.MINUTES} minutes, into this folder; "
+    "then as --docs.",
+)
 @click.option("--check", is_flag=True, help="With --docs: write nothing, and exit with 1 if all is not so.")
 def bench(
     scenarios: tuple[str, ...],
@@ -72,6 +80,7 @@ def bench(
     path: Path | None,
     append: bool,
     docs: Path | None,
+    into: Path | None,
     check: bool,
 ) -> int:
     """Measure backends side by side: publish, receive, roundtrip, fanout. [the first three]
@@ -82,6 +91,8 @@ def bench(
     """
     if docs is not None:
         return write(docs, check)
+    if into is not None:
+        return run_official(into, messages)
     chosen = list(dict.fromkeys([*faces, *(["raw"] if raw else []), *(["aio"] if aio else [])]))
     if not faces:
         chosen.insert(0, "thread")
@@ -104,6 +115,28 @@ def bench(
             if path is not None:
                 document.save(found, path)
     return 0
+
+
+def run_official(folder: Path, messages: int | None) -> int:
+    """Measure what the report shows, write it, and say what there was no time for."""
+    found = document.new(shlex.join(["juham", *sys.argv[1:]]))
+    until = time.monotonic() + 60 * official.MINUTES
+    left_out = 0
+    for broker, case, names, faces, uvloop in official.plan(messages):
+        if time.monotonic() > until:
+            left_out += 1
+            continue
+        contenders = list(contenders_of(names, list(faces), uvloop))
+        with place_of(broker, None) as place:
+            measured = session.run(
+                case, contenders, place, rounds=official.ROUNDS, progress=lambda _label: None
+            )
+        document.add(found, measured)
+        show(measured)
+        document.save(found, folder / report.RESULTS)
+    if left_out:
+        click.echo(f"{left_out} cases are left out: the time is over", err=True)
+    return write(folder, check=False)
 
 
 def contenders_of(names: tuple[str, ...], faces: list[str], uvloop: bool) -> Iterator[Contender]:
