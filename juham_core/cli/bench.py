@@ -122,15 +122,14 @@ def run_official(folder: Path, messages: int | None) -> int:
     found = document.new(shlex.join(["juham", *sys.argv[1:]]))
     until = time.monotonic() + 60 * official.MINUTES
     left_out = 0
-    for broker, case, names, faces, uvloop in official.plan(messages):
+    for part in official.plan(messages):
         if time.monotonic() > until:
             left_out += 1
             continue
-        contenders = list(contenders_of(names, list(faces), uvloop))
-        with place_of(broker, None) as place:
-            measured = session.run(
-                case, contenders, place, rounds=official.ROUNDS, progress=lambda _label: None
-            )
+        contenders = list(contenders_of((), list(part.faces), part.uvloop, part.comparators))
+        steps = len(contenders) * (official.ROUNDS + 1)
+        with place_of(part.broker, None) as place, progress_of(steps) as progress:
+            measured = session.run(part.case, contenders, place, rounds=official.ROUNDS, progress=progress)
         document.add(found, measured)
         show(measured)
         document.save(found, folder / report.RESULTS)
@@ -139,12 +138,18 @@ def run_official(folder: Path, messages: int | None) -> int:
     return write(folder, check=False)
 
 
-def contenders_of(names: tuple[str, ...], faces: list[str], uvloop: bool) -> Iterator[Contender]:
-    """Everybody who takes part: a library that goes by two names takes part once."""
+def contenders_of(
+    names: tuple[str, ...], faces: list[str], uvloop: bool, comparators: bool = False
+) -> Iterator[Contender]:
+    """Everybody who takes part: a library that goes by two names takes part once.
+
+    ``comparators``: with drivers, too, for which no backend is installed.
+    """
     drivers = {entry_point.name: entry_point.value for entry_point in entry_points(group=GROUP)}
     usable = [info.name for info in discovery.backends() if not info.blocked]
     seen: set[str] = set()
-    for name in names or usable:
+    others = [name for name in drivers if comparators and name not in usable]
+    for name in names or [*usable, *others]:
         for face in faces:
             if face == "raw":
                 if name not in drivers or drivers[name] in seen:

@@ -1,14 +1,19 @@
 """What the bench computes, counts and writes; nothing here depends on how fast anything is."""
 
 import json
+from importlib.metadata import entry_points
 from xml.dom.minidom import parseString
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from juham_core.bench import document, figures, report
+import juham_core as juham
+from juham_core.bench import document, figures, official, report
+from juham_core.bench.driver import GROUP
 from juham_core.bench.frames import Frames, publishes
+from juham_core.bench.session import SCENARIOS
+from juham_core.cli.bench import contenders_of
 from juham_core.wire import Decoder, Puback, Publish, encode
 
 NUMBERS = st.lists(st.floats(0.001, 1e6), min_size=1)
@@ -102,3 +107,20 @@ def test_the_report_is_well_formed_and_stands_by_itself(tmp_path):
     assert "<b>" not in html
     assert "src=" not in html
     assert "href=" not in html
+
+
+def test_the_official_run_is_made_of_cases_that_can_be_told_apart():
+    parts = list(official.plan(5))
+    assert {part.case.scenario for part in parts} == set(SCENARIOS)
+    assert {part.case.messages for part in parts} == {5}
+    assert len({(part.broker, part.case, part.faces) for part in parts}) == len(parts)
+
+
+def test_comparators_take_part_only_where_they_are_asked_for():
+    usable = {info.name for info in juham.backends()}
+    known = {entry_point.name for entry_point in entry_points(group=GROUP)}
+    alone = {contender.backend for contender in contenders_of((), ["raw"], uvloop=False)}
+    more = contenders_of((), ["raw"], uvloop=False, comparators=True)
+    with_others = {contender.backend for contender in more}
+    assert alone <= usable
+    assert with_others - alone == known - usable
