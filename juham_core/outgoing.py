@@ -256,7 +256,8 @@ class Outgoing:
         for key in keys:
             receipt = self._in_flight.answered(key, answer)
             if receipt is not None:
-                self._finish(receipt, answer)
+                self._acknowledged(receipt, answer)
+        self._look_again()
 
     def subscribed(self, key: int, answer: Any) -> None:
         """Take a SUBACK's codes."""
@@ -367,6 +368,9 @@ class Outgoing:
 
     def _finish(self, receipt: PublishReceipt, answer: Any) -> None:
         self._acknowledged(receipt, answer)
+        self._look_again()
+
+    def _look_again(self) -> None:
         if self._watchers:
             self._notify()
         if self._queue or self._controls:

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -311,6 +311,11 @@ class StoredOutgoing(Outgoing):
             if store is not None and self._last_loaded < store.last:
                 self._tell(at_once=True)
         return sent
+
+    def acknowledged_many(self, keys: Sequence[int], answer: Any) -> None:
+        """Take the same answer to several publishes: each is struck out of the outbox."""
+        for key in keys:
+            self.acknowledged(key, answer)
 
     def _finish(self, receipt: PublishReceipt, answer: Any) -> None:
         assert isinstance(receipt, StoredReceipt)
