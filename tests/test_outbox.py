@@ -265,6 +265,36 @@ def test_bytes_are_counted_with_and_without_an_outbox(make, topic, tmp_path):
     assert client.statistics.resent == 0
 
 
+def test_the_window_holds_what_is_not_struck_out_yet(make, topic):
+    client = connect(make(max_inflight=5))
+    outgoing, most, lock = client._outgoing, [0], threading.Lock()
+    handed, struck = set(), set()
+    publish, transact = client._publish, outgoing._opened()._transact
+
+    def _publish(message):
+        with lock:
+            handed.add((message.topic, message.payload))
+            most[0] = max(most[0], len(handed) - len(struck))
+        return publish(message)
+
+    def _transact(removals, rows):
+        transact(removals, rows)
+        with lock:
+            struck.update(range(len(struck), len(struck) + len(removals)))
+
+    client._publish, outgoing._opened()._transact = _publish, _transact
+    threads = [
+        threading.Thread(target=fill, args=(client, f"{topic}/{name}", 200), kwargs={"qos": 2})
+        for name in "ab"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    emptied(client)
+    assert most[0] <= 5
+
+
 # --- bounds -------------------------------------------------------------------------------------------
 
 

@@ -45,7 +45,7 @@ STOP_TIMEOUT: Final = 2.0
 """Seconds for the library to end a connection, and then its event loop; each takes milliseconds."""
 PUBACK_GRACE: Final = 0.02
 """Seconds for PUBACKs to go out before DISCONNECT overtakes them: awscrt does not tell when they have."""
-MAX_UNSENT: Final = 80 * 1024 * 1024
+MAX_UNSENT: Final = 64 * 1024 * 1024
 """Bytes that messages of QoS 0 may take before they are on the wire; awscrt itself has no bound."""
 OVERHEAD: Final = 2_500
 """What awscrt keeps of each of them beside its payload, as measured: a future, packets in C and in Python."""
