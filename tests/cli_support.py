@@ -1,6 +1,7 @@
 """What the tests of the command share: distributions made on the spot, and the command in a child process."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -115,7 +116,13 @@ def start(installed, *arguments, **variables):
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        preexec_fn=_interruptible if os.name == "posix" else None,
     )
+
+
+def _interruptible():
+    """A shell has what it starts in the background ignore SIGINT, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def network_backends():
