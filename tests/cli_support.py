@@ -116,7 +116,7 @@ def start(installed, *arguments, **variables):
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        preexec_fn=_interruptible if os.name == "posix" else None,
+        preexec_fn=_interruptible if os.name == "posix" else None,  # noqa: PLW1509  # it takes no lock
     )
 
 
