@@ -99,7 +99,7 @@ def test_the_whole_kit_on_a_skeleton_says_what_to_write_and_ends_soon(generate, 
     generate("mine")
     started = time.monotonic()
     done, report = report_of(installed, "mine")
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 90  # with all cores busy; what waits for its deadline takes minutes
     assert done.returncode == 1
     assert "times: NotSupportedError: JMine._open is not written yet: connect the library's" in done.stdout
     failures = [case for case in report["cases"] if case["outcome"] == "failed"]
