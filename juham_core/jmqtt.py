@@ -428,7 +428,8 @@ class JMqtt(Vocabulary, Events, Guards):
                 f"not connected: the message to {message.topic!r} was not sent; at QoS 1 or 2 it would wait"
             )
         except NotConnectedError as exc:
-            error = exc
+            # Without its traceback, whose frames would hold what the library holds while the receipt is kept.
+            error = exc.with_traceback(None)
         except JuhamError:  # the backend's own word, such as a buffer that is full
             raise
         except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one message has failed

@@ -1,7 +1,9 @@
 """JMqtt beyond the contract of each backend: options, what is in force, saving, and how it shows."""
 
+import gc
 import io
 import secrets
+import weakref
 
 import pytest
 from waiting import Recorder
@@ -127,3 +129,26 @@ def test_statistics_tell_what_happened(client):
     assert (statistics.received, statistics.handled) == (1, 1)
     assert (statistics.connects, statistics.reconnects) == (1, 0)
     assert (statistics.queued, statistics.in_flight, statistics.waiting) == (0, 0, 0)
+
+
+class Library:
+    """What a client library holds: a thread, a socket."""
+
+
+def test_a_message_that_was_not_sent_holds_nothing_of_the_library(client):
+    connected(client)
+    held = []
+
+    def _publish(_message):
+        library = Library()
+        held.append(weakref.ref(library))
+        raise juham.NotConnectedError("it has just ended")
+
+    client._publish = _publish
+    gc.disable()
+    try:
+        receipt = client.publish("a", b"x")
+        assert receipt.rc == 4
+        assert held[0]() is None
+    finally:
+        gc.enable()

@@ -10,7 +10,7 @@ from typing import Any
 
 from juham_core import factory
 from juham_core.aio import AsyncMqtt
-from juham_core.bench.driver import PATIENCE, PingPong, Task
+from juham_core.bench.driver import PATIENCE, Task
 from juham_core.bench.loops import LoopDriver
 from juham_core.errors import JuhamError
 from juham_core.message import MqttMsg
@@ -76,39 +76,16 @@ class AioDriver(LoopDriver):
                     await publish(topic, payload)
                     done += 1
             return done
-        left, done = messages, 0
-
-        async def work() -> None:
-            nonlocal left, done
-            while left:
-                left -= 1
-                try:
-                    await publish(topic, payload, qos, timeout=PATIENCE)
-                except JuhamError:
-                    return
-                done += 1
-
-        await asyncio.gather(*(work() for _ in range(self.task.window)))
-        return done
+        return await self.side_by_side(
+            messages, lambda: publish(topic, payload, qos, timeout=PATIENCE), JuhamError
+        )
 
     async def _ping_pong(self, messages: int, qos: int) -> list[float]:
         publish, topic, payload = self.mqtt.publish, self.task.topic, self.task.payload
         if qos != self._qos:
             self._qos = qos
             self._answers = aiter(await self._stream(self.task.pong_topic, qos))
-        pinging = PingPong(messages)
-
-        async def play() -> None:
-            while True:
-                pinging.ping()
-                await publish(topic, payload, qos)
-                await anext(self._answers)
-                if not pinging.pong():
-                    return
-
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(play(), 6 * PATIENCE)
-        return pinging.seconds
+        return await self.trips(messages, lambda: publish(topic, payload, qos), self._answers)
 
     async def _close(self) -> None:
         for task in self._reading:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import threading
-from collections.abc import Coroutine, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, ClassVar, TypeVar
 
-from juham_core.bench.driver import Task
+from juham_core.bench.driver import PATIENCE, PingPong, Task
 
 T = TypeVar("T")
 
 
-class LoopDriver:
+class LoopDriver(ABC):
     """A driver whose methods are coroutines, ``_connect``, ``_publish`` and so on.
 
     A library's :class:`~juham_core.bench.driver.Driver` derives from it and adds ``library``, its name.
@@ -63,17 +65,62 @@ class LoopDriver:
             self._thread.join(5)
             self.loop.close()
 
+    async def side_by_side(
+        self, messages: int, publish: Callable[[], Awaitable[object]], failure: type[Exception]
+    ) -> int:
+        """Publish and await in as many coroutines as the window is wide; return how many have succeeded.
+
+        One that meets the ``failure`` publishes no more.
+        """
+        left, done = messages, 0
+
+        async def work() -> None:
+            nonlocal left, done
+            while left:
+                left -= 1
+                try:
+                    await publish()
+                except failure:
+                    return
+                done += 1
+
+        await asyncio.gather(*(work() for _ in range(self.task.window)))
+        return done
+
+    async def trips(
+        self, messages: int, publish: Callable[[], Awaitable[object]], answers: AsyncIterator[object]
+    ) -> list[float]:
+        """Publish, wait for the answer, and again; return the seconds each took."""
+        pinging = PingPong(messages)
+
+        async def play() -> None:
+            while True:
+                pinging.ping()
+                await publish()
+                await anext(answers)
+                if not pinging.pong():
+                    return
+
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(play(), 6 * PATIENCE)
+        return pinging.seconds
+
+    @abstractmethod
     async def _connect(self) -> None:
-        raise NotImplementedError
+        """See :meth:`connect`."""
 
+    @abstractmethod
     async def _subscribe(self, topic_filters: Sequence[str], qos: int) -> None:
-        raise NotImplementedError
+        """See :meth:`subscribe`."""
 
+    @abstractmethod
     async def _publish(self, messages: int, qos: int) -> int:
-        raise NotImplementedError
+        """See :meth:`publish`."""
 
+    @abstractmethod
     async def _ping_pong(self, messages: int, qos: int) -> list[float]:
-        raise NotImplementedError
+        """See :meth:`ping_pong`."""
 
+    @abstractmethod
     async def _close(self) -> None:
-        raise NotImplementedError
+        """See :meth:`close`."""

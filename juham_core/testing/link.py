@@ -115,8 +115,9 @@ class FaultLink(asyncio.Protocol):
         self._ended = True
         if self._transport is not None:
             sock = self._transport.get_extra_info("socket")
-            with contextlib.suppress(OSError):  # it may be gone already
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(OSError):  # it may be gone already, and with TLS there is none then
+                if sock is not None:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
 
     def hang_up(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
 
 from mutants import mutant
@@ -23,8 +24,9 @@ class JByRule(JToy):
             self._delivery.received(message)
         return wanted
 
+    @abstractmethod
     def _wanted(self, message, identifiers):
-        raise NotImplementedError
+        """True for what is to be delivered."""
 
 
 @mutant("mqtt5.copies_in_any_order", "takes every copy for a message")

@@ -238,7 +238,7 @@ class JOldCredentials(JToy):
 class JSleeps(JToy):
     def _set_up(self, name):
         super()._set_up(name)
-        self._connection._delay = lambda: threading.Event().wait(2.5) or 0
+        self._connection._delay = lambda: threading.Event().wait(4.0) or 0
 
 
 @mutant("reconnect.close_in_attempt", "gives an attempt all the time in the world")

@@ -49,7 +49,4 @@ for _name in _NAMES:
         _body = {"backend": _name, "face": _face, "known_failures": KNOWN.get(_name, {})}
         # In a derived class the name takes the case away.
         _body.update(dict.fromkeys(LEFT_OUT.get(_name, ())))
-        if _face:
-            # Seen once, on a busy machine, to make an attempt more than it counts; the cause is not known.
-            _body["in_turn"] = None
         globals()[_class] = type(_class, (BackendConformance,), {**_body, "__module__": __name__})

@@ -145,7 +145,8 @@ class FailoverCases:
         for number in range(5):
             back.next()
             assert client.server == brokers[number % 3].url
-            brokers[number % 3].reset()
+            if number < 4:
+                brokers[number % 3].reset()
         assert [broker.accepted for broker in brokers] == [2, 2, 1]
 
     @case("failover.pause_after_round", on=FAULTS)

@@ -7,13 +7,12 @@ aiomqtt is installed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import aiomqtt
 
-from juham_core.bench import LoopDriver, PingPong, Task
+from juham_core.bench import LoopDriver, Task
 from juham_core.bench.driver import PATIENCE
 
 
@@ -64,40 +63,16 @@ class AioMqttDriver(LoopDriver):
 
     async def _publish(self, messages: int, qos: int) -> int:
         publish, topic, payload = self._client.publish, self.task.topic, self.task.payload
-        left, done = messages, 0
-
-        async def work() -> None:
-            nonlocal left, done
-            while left:
-                left -= 1
-                try:
-                    await publish(topic, payload, qos, timeout=PATIENCE)
-                except aiomqtt.MqttError:
-                    return
-                done += 1
-
-        await asyncio.gather(*(work() for _ in range(self.task.window)))
-        return done
+        return await self.side_by_side(
+            messages, lambda: publish(topic, payload, qos, timeout=PATIENCE), aiomqtt.MqttError
+        )
 
     async def _ping_pong(self, messages: int, qos: int) -> list[float]:
         publish, topic, payload = self._client.publish, self.task.topic, self.task.payload
         if qos != self._qos:
             self._qos = qos
             await self._client.subscribe(self.task.pong_topic, qos)
-        pinging = PingPong(messages)
-        answers = aiter(self._client.messages)
-
-        async def play() -> None:
-            while True:
-                pinging.ping()
-                await publish(topic, payload, qos)
-                await anext(answers)
-                if not pinging.pong():
-                    return
-
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(play(), 6 * PATIENCE)
-        return pinging.seconds
+        return await self.trips(messages, lambda: publish(topic, payload, qos), aiter(self._client.messages))
 
     async def _close(self) -> None:
         if self._reading is not None:
