@@ -28,10 +28,8 @@ class PressureCases:
 
     @case("endurance.stalled_qos_0", on=FAULTS)
     def stalled_qos_0(self, kit: Kit) -> None:
-        """1,000,000 publishes of QoS 0 to a broker that reads nothing end in an error below 100 MB.
-
-        It is QueueFullError, or NotConnectedError where the library has given the connection up.
-        """
+        """1,000,000 publishes of QoS 0 to a broker that reads nothing end in QueueFullError below 100 MB."""
+        # Or in NotConnectedError, where the library itself has given the connection up by then.
         _press(kit, 0)
 
     @case("endurance.stalled_qos_1", on=FAULTS)
