@@ -240,7 +240,7 @@ class Connection:
             deliberate = self.state in (State.CONNECTED, State.CLOSING)
             supervisor = self._supervisor
         if supervisor is not None and supervisor is not threading.current_thread():
-            supervisor.join()  # it is bounded: an attempt by connect_timeout, the rest by _closing
+            supervisor.join()  # whatever it waits for ends with _closing, an attempt by being given up
         self._release(deliberate)
         self._set(State.CLOSED)
 

@@ -17,6 +17,7 @@ from juham_core import credentials
 from juham_core.connection import Connection, State
 from juham_core.copies import Copies
 from juham_core.delivery import Delivery
+from juham_core.dial import Attempt
 from juham_core.errors import (
     ConnectError,
     MalformedPacketError,
@@ -56,6 +57,7 @@ class Backend(ABC):
         self.name = name
         self._options = Options()
         self._attempted = self._options  # those of the last attempt, as hooks have changed them
+        self._dialling = Attempt()
         # Made up when first needed and kept: the next attempt must not look like another client.
         self._own_id: str | None = None
         self._userdata: Any = None
@@ -303,12 +305,28 @@ class Backend(ABC):
             log.warning("%s: nobody verifies that %s is the broker: insecure is set", self.name, where)
         self._aliases = TopicAliases(options.properties.get("topic_alias_maximum", 0))
         self._attempted = options
+        self._dialling = Attempt()
+        if self._connection.closing:  # since before there was an attempt to give up
+            self._dialling.give_up()
         try:
+            self._dialling.check()
             self._open(options)
         except ConnectError:
             raise
         except OSError as exc:
+            self._dialling.check()  # then it is no fault of the network's
             raise ConnectError(f"cannot connect to {options.describe()}: {exc}") from exc
+        finally:
+            self._dialling.over()
+
+    def _give_up(self) -> None:
+        """End the wait of an attempt that :meth:`_open` makes on another thread, if there is one: it raises.
+
+        Called when the client is closed. Enough as it is for whoever connects with
+        :func:`juham_core.dial.dial` and tells ``self._dialling`` what it waits for; without that an attempt
+        lasts until ``connect_timeout``, and closing with it.
+        """
+        self._dialling.give_up()
 
     def _check_answers(self, now: float) -> None:
         """Give up a connection on which the broker owes an answer for too long; on the watchdog's thread."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from juham_core.bench import figures
+from juham_core.bench import figures, tables
 
 _QUESTIONS: Final = (
     ("publish", "publishing at QoS {qos}, by CPU", figures.cpu),
@@ -25,7 +25,7 @@ def choices(document: dict[str, Any]) -> Iterator[str]:
                 if len(ranked) > 1:
                     best = ranked[0][1]
                     listed = ", ".join(f'"{name}" {value / best:.2f}' for name, value in ranked)
-                    yield f"- {question.format(qos=case['qos'])}: {listed}"
+                    yield f"- {question.format(qos=case['qos'])} ({tables.work(case)}): {listed}"
 
 
 def _ranked(

@@ -42,6 +42,11 @@ def add(document: dict[str, Any], case: dict[str, Any]) -> None:
     document["cases"] = [*kept, case]
 
 
+def add_checks(document: dict[str, Any], title: str, found: list[dict[str, Any]]) -> None:
+    """Put what was checked in, in the place of what an earlier check of this title found."""
+    document.setdefault("checks", {})[title] = found
+
+
 def _key(case: dict[str, Any]) -> tuple[Any, ...]:
     faces = sorted({(one["face"], one["uvloop"]) for one in case["contenders"]})
     return (*(case[name] for name in _IDENTITY), tuple(faces))

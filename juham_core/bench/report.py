@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from juham_core.bench import choice, plot, tables
+from juham_core.bench import checks, choice, plot, tables
 from juham_core.errors import ConfigError
 
 RESULTS: Final = "results.json"
@@ -58,11 +58,9 @@ def _markdown(document: dict[str, Any]) -> Iterator[str]:
     for title, found in document.get("checks", {}).items():
         yield f"### {title}"
         yield ""
-        yield _row(("what", "found", "bound", ""))
+        yield _row(checks.COLUMNS)
         yield _row(("---", "---:", "---:", "---"))
-        for one in found:
-            verdict = "holds" if one["found"] <= one["bound"] else "does not hold"
-            yield _row((one["what"], f"{one['found']:.3g} {one['unit']}", f"{one['bound']:g}", verdict))
+        yield from (_row(cells) for cells in checks.rows(found))
         yield ""
     yield facts(document)
 
@@ -105,6 +103,11 @@ def html(document: dict[str, Any]) -> str:
             parts.append(f"<tr{kind}>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
         parts.append("</table>")
         parts.append(plot.svg([case]))
+    for title, found in document.get("checks", {}).items():
+        parts.append(f"<h2>{escape(title)}</h2>\n<table>")
+        for row in (checks.COLUMNS, *checks.rows(found)):
+            parts.append(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>")
+        parts.append("</table>")
     return "\n".join([*parts, "</body>\n</html>\n"])
 
 

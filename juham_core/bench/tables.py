@@ -13,10 +13,17 @@ Row = tuple[str, ...]
 
 def title(case: dict[str, Any]) -> str:
     """What was done, in a line."""
-    count = f"{case['messages']:,} messages of {case['size']:,} bytes at QoS {case['qos']}"
     more = f", {case['subscriptions']:,} subscriptions" if case["scenario"] == "fanout" else ""
     window = f", {case['window']} in flight" if case["qos"] and case["scenario"] == "publish" else ""
-    return f"{case['scenario']}: {count}{more}{window}, {case['broker']}"
+    faces = {one["face"] for one in case["contenders"]}
+    face = " (the asyncio face)" if "aio" in faces and not faces & {"thread", "inline"} else ""
+    what = f"{case['messages']:,} messages of {case['size']:,} bytes at QoS {case['qos']}"
+    return f"{case['scenario']}: {what}{more}{window}, {case['broker']}{face}"
+
+
+def work(case: dict[str, Any]) -> str:
+    """What sets a case apart from others of the same scenario and QoS."""
+    return f"{case['size']:,} bytes, {case['broker']}"
 
 
 def header(case: dict[str, Any]) -> Row:

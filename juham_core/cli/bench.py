@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 
 from juham_core import discovery
-from juham_core.bench import document, official, report, session, tables
+from juham_core.bench import checks, document, official, report, session, tables
 from juham_core.bench.driver import GROUP
 from juham_core.bench.session import Case, Contender, Place
 from juham_core.cli import brokers
@@ -57,10 +57,12 @@ FACES: Final = ("thread", "inline", "raw", "hooks", "outbox", "aio")
 @click.option(
     "--report",
     "into",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     help=f"Make the official run, of about {official.MINUTES} minutes, into this folder; "
     "then as --docs.",
 )
+@click.option("--routing", is_flag=True, help="Measure how routing grows with the number of subscriptions.")
+@click.option("--startup", is_flag=True, help="Measure what importing, creating and finding backends takes.")
 @click.option("--check", is_flag=True, help="With --docs: write nothing, and exit with 1 if all is not so.")
 def bench(
     scenarios: tuple[str, ...],
@@ -81,6 +83,8 @@ def bench(
     append: bool,
     docs: Path | None,
     into: Path | None,
+    routing: bool,
+    startup: bool,
     check: bool,
 ) -> int:
     """Measure backends side by side: publish, receive, roundtrip, fanout. [the first three]
@@ -93,6 +97,11 @@ def bench(
         return write(docs, check)
     if into is not None:
         return run_official(into, messages)
+    asked = [title for title, wanted in (("routing", routing), ("startup", startup)) if wanted]
+    if asked:
+        for title in asked:
+            show_checks(title, checks.ALL[title]())
+        return 0
     chosen = list(dict.fromkeys([*faces, *(["raw"] if raw else []), *(["aio"] if aio else [])]))
     if not faces:
         chosen.insert(0, "thread")
@@ -133,6 +142,10 @@ def run_official(folder: Path, messages: int | None) -> int:
         document.add(found, measured)
         show(measured)
         document.save(found, folder / report.RESULTS)
+    for title, measure in checks.ALL.items():
+        document.add_checks(found, title, measure())
+        show_checks(title, found["checks"][title])
+    document.save(found, folder / report.RESULTS)
     if left_out:
         click.echo(f"{left_out} cases are left out: the time is over", err=True)
     return write(folder, check=False)
@@ -211,6 +224,12 @@ def show(case: dict[str, Any]) -> None:
     for one in case["contenders"]:
         if "error" in one:
             click.echo(f"{one['label']}: {one['error']}")
+
+
+def show_checks(title: str, found: list[checks.Check]) -> None:
+    """Print the table of what was checked."""
+    click.echo(f"\n{title}")
+    click.echo(plain_table(checks.COLUMNS, list(checks.rows(found)), right=checks.COLUMNS[1:3]))
 
 
 def write(docs: Path, check: bool) -> int:

@@ -160,6 +160,12 @@ class Kit:
         """Another fault broker, with settings: TLS, users, limits. Clients are given its host and port."""
         return self._stack.enter_context(FaultBroker(**settings))
 
+    def silent_peer(self) -> tuple[str, int]:
+        """Host and port where a connection is made and nobody ever says a word."""
+        peer = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        host, port = peer.getsockname()
+        return host, port
+
     def black_hole(self) -> tuple[str, int]:
         """Host and port where a connection is neither refused nor made, as behind many a firewall."""
         if not sys.platform.startswith("linux"):

@@ -1,19 +1,21 @@
 """What the bench computes, counts and writes; nothing here depends on how fast anything is."""
 
 import json
+from functools import partial
 from importlib.metadata import entry_points
 from xml.dom.minidom import parseString
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 import juham_core as juham
-from juham_core.bench import document, figures, official, report
+from juham_core.bench import checks, document, figures, official, report
 from juham_core.bench.driver import GROUP
 from juham_core.bench.frames import Frames, publishes
 from juham_core.bench.session import SCENARIOS
-from juham_core.cli.bench import contenders_of
+from juham_core.cli.bench import bench, contenders_of
 from juham_core.wire import Decoder, Puback, Publish, encode
 
 NUMBERS = st.lists(st.floats(0.001, 1e6), min_size=1)
@@ -114,6 +116,20 @@ def test_the_official_run_is_made_of_cases_that_can_be_told_apart():
     assert {part.case.scenario for part in parts} == set(SCENARIOS)
     assert {part.case.messages for part in parts} == {5}
     assert len({(part.broker, part.case, part.faces) for part in parts}) == len(parts)
+
+
+@pytest.mark.parametrize("title", checks.ALL)
+def test_checks_are_made_and_shown(title, monkeypatch):
+    monkeypatch.setattr(checks, "MANY", 1_000)
+    monkeypatch.setitem(checks.ALL, title, partial(checks.ALL[title], rounds=1))
+    done = CliRunner().invoke(bench, [f"--{title}"])
+    assert done.exit_code == 0, done.output
+    assert title in done.output
+    assert "holds" in done.output or "does not hold" in done.output
+    found = document.new("")
+    document.add_checks(found, title, [{"what": "a check", "found": 2.5, "unit": "ms", "bound": 2.0}])
+    assert "| a check | 2.5 ms | 2 | does not hold |" in report.markdown(found)
+    assert "does not hold" in report.html(found)
 
 
 def test_comparators_take_part_only_where_they_are_asked_for():

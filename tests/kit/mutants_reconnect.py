@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import ssl
 import threading
 import time
 
@@ -241,7 +242,18 @@ class JSleeps(JToy):
         self._connection._delay = lambda: threading.Event().wait(4.0) or 0
 
 
-@mutant("reconnect.close_in_attempt", "gives an attempt all the time in the world")
+@mutant("reconnect.close_in_attempt", "gives no attempt up")
 class JHangsOn(JToy):
     def _open(self, options):
+        super()._open(options.changed(connect_timeout=4.0))
+
+    def _give_up(self):
+        """The attempt goes on until its time is over."""
+
+
+@mutant("reconnect.close_in_handshake", "gives up a connection that is being made, but no handshake")
+class JShakesOn(JToy):
+    def _open(self, options):
+        attempt, known = self._dialling, self._dialling.waits_for
+        attempt.waits_for = lambda sock: attempt.over() if isinstance(sock, ssl.SSLSocket) else known(sock)
         super()._open(options.changed(connect_timeout=4.0))

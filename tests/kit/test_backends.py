@@ -18,6 +18,10 @@ _HIDDEN = (
 )
 _FORGOTTEN = "awscrt fails what is in flight when it is stopped; sent again as new, it carries no DUP"
 _HANDSHAKE = "awscrt cannot be told how long a TLS handshake may take (awslabs/aws-crt-python#173, open)"
+_ATTEMPT = (
+    "awscrt ends an attempt that hangs only when its time is over: Client.stop() waits for that, the socket "
+    "is nowhere to be had, and no issue of the library is known"
+)
 KNOWN = {
     "awscrt": {
         "handlers.qos_1_dup_shown": _HIDDEN,
@@ -29,6 +33,9 @@ KNOWN = {
         "reconnect.resent_in_order": _FORGOTTEN,
         "hostile.text": "awscrt drops it, with a UnicodeDecodeError that only sys.unraisablehook sees",
         "connect.tls_no_handshake": _HANDSHAKE,
+        "lifecycle.close_while_opening": _ATTEMPT,
+        "reconnect.close_in_attempt": _ATTEMPT,
+        "reconnect.close_in_handshake": _HANDSHAKE,
     }
 }
 

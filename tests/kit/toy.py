@@ -15,6 +15,7 @@ from functools import partial
 from typing import ClassVar
 
 from juham_core.capabilities import Capabilities
+from juham_core.dial import dial
 from juham_core.errors import MalformedPacketError, NotConnectedError, QueueFullError
 from juham_core.jmqtt import JMqtt
 from juham_core.subscribing import properties_of
@@ -55,15 +56,20 @@ class JToy(JMqtt):
     # --- the primitives -----------------------------------------------------------------------------
 
     def _open(self, options):
-        source = (options.bind_address, 0) if options.bind_address else None
-        where = (options.host, options.effective_port)
-        sock = socket.create_connection(where, options.connect_timeout, source)
+        deadline = time.monotonic() + options.connect_timeout
+        sock = dial(options.host, options.effective_port, options.bind_address, deadline, self._dialling)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(max(0.001, deadline - time.monotonic()))
             context = options.make_ssl_context()
             if context is not None:
-                sock = context.wrap_socket(sock, server_hostname=options.host)
+                sock = context.wrap_socket(
+                    sock, server_hostname=options.host, do_handshake_on_connect=False
+                )
+                self._dialling.waits_for(sock)
+                sock.do_handshake()
         except BaseException:
+            self._dialling.over()
             sock.close()
             raise
         sock.setblocking(False)

@@ -77,7 +77,7 @@ class JGmqtt(JMqtt):
         home: Home = OwnThread(f"juham-{self.name}-gmqtt")
         if self._callers_loop is not None:
             home = CallersLoop(*self._callers_loop)
-        self._link = Link(home, self._session.client, options, self._on_packet, self._lost)
+        self._link = Link(home, self._session.client, options, self._on_packet, self._lost, self._dialling)
         self._link.open()
 
     def _run_in(self, loop: asyncio.AbstractEventLoop | None) -> None:

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Final
 
-from juham_core.dial import dial
+from juham_core.dial import Attempt, dial
 from juham_core.errors import ConnectTimeoutError, MalformedPacketError, NotConnectedError
 from juham_core.options import Options
 from juham_core.wire import Decoder, Packet
@@ -44,8 +44,10 @@ class Link:
         options: Options,
         receive: Callable[[Link, Packet], None],
         lost: Callable[[Exception | None], None],
+        attempt: Attempt,
     ) -> None:
         self.options = options
+        self._attempt = attempt
         self.protocol: Any = None
         self.accepted = False
         self.late: deque[int] = deque()
@@ -79,17 +81,19 @@ class Link:
         options = self.options
         deadline = time.monotonic() + options.connect_timeout
         context = options.make_ssl_context()
-        sock = dial(options.host, options.effective_port, options.bind_address, deadline)
+        sock = dial(options.host, options.effective_port, options.bind_address, deadline, self._attempt)
         self._dialled = sock, context, deadline
         try:
             self._home.start(self._main)
         except BaseException:
+            self._attempt.over()
             sock.close()
             raise
         self._begun = True
         try:
             # The handshake has the deadline; a caller's loop may be too busy to notice.
             self._opened.result(max(0.0, deadline - time.monotonic()) + _FAREWELL)
+            self._attempt.check()
         except FutureTimeoutError as exc:
             if self._opened.done():
                 raise
@@ -251,6 +255,7 @@ class Link:
                 await self._gone.wait()
                 self._connection.release()
                 library.attach(self._client, None)
+            self._attempt.over()
             self._dialled[0].close()
 
     async def _connect(self) -> None:

@@ -68,7 +68,7 @@ class JNative(JMqtt):
         if self._session is None or not self._session.fits(options):
             self._session = Session(options)
         self._encoder = PublishEncoder(options.protocol)
-        arguments = options, self._session, self, self._lost
+        arguments = options, self._session, self, self._lost, self._dialling
         if self._callers_loop is not None:
             self._link = LoopedLink(*self._callers_loop, *arguments)
         else:

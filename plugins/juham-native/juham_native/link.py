@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
-from juham_core.dial import dial, dial_unix
+from juham_core.dial import Attempt, dial, dial_unix
 from juham_core.errors import (
     ConnectError,
     ConnectTimeoutError,
@@ -52,8 +52,10 @@ class Link(ABC):
         session: Session,
         client: Client,
         lost: Callable[[Exception | None], None],
+        attempt: Attempt,
     ) -> None:
         self.options = options
+        self._attempt = attempt
         self.session = session
         self.protocol = MqttProtocol(options, session, client, self.send)
         self._lost = lost
@@ -75,16 +77,18 @@ class Link(ABC):
         deadline = time.monotonic() + options.connect_timeout
         self._layer = make_layer(options)
         if options.transport == "unix":
-            sock = dial_unix(options.host, deadline)
+            sock = dial_unix(options.host, deadline, self._attempt)
         else:
-            sock = dial(options.host, options.effective_port, options.bind_address, deadline)
+            sock = dial(options.host, options.effective_port, options.bind_address, deadline, self._attempt)
         try:
             if sock.family != getattr(socket, "AF_UNIX", None):
                 # Without it QoS 1 one at a time waits for delayed acknowledgements; we gather ourselves.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             early = self._shake_hands(sock, self._layer, deadline) if self._layer is not None else b""
+            self._attempt.check()
             self._begin(sock, early, deadline)
         except BaseException:
+            self._attempt.over()
             sock.close()
             raise
 

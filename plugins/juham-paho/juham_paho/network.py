@@ -91,7 +91,7 @@ class Network:
 
     def _create_socket(self) -> Any:
         transport, self._socket = sockets.open_transport(
-            self._client, self._options, self._client._ssl_context
+            self._client, self._options, self._client._ssl_context, self._backend._dialling
         )
         return transport
 

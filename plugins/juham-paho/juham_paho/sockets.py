@@ -16,27 +16,32 @@ from typing import Any
 
 from paho.mqtt.client import Client, _WebsocketWrapper
 
+from juham_core.dial import Attempt, dial, dial_unix
 from juham_core.options import Options
 
 LINGER = 1.0
 """Seconds that a broker has to close its end after DISCONNECT."""
 
 
-def open_transport(client: Client, options: Options, context: ssl.SSLContext | None) -> tuple[Any, Any]:
+def open_transport(
+    client: Client, options: Options, context: ssl.SSLContext | None, attempt: Attempt
+) -> tuple[Any, Any]:
     """Connect; return what paho reads from and writes to, and the system's socket underneath.
 
     Raises OSError, with nothing left open.
     """
     deadline = time.monotonic() + options.connect_timeout
     if options.transport == "unix":
-        sock = _unix(options)
+        sock = dial_unix(options.host, deadline, attempt)
     else:
-        sock = client._create_socket_connection()  # type: ignore[no-untyped-call, unused-ignore]  # knows proxies
+        sock = _connect(client, options, deadline, attempt)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.settimeout(_left(deadline))
     try:
         if context is not None:
             name = None if options.transport == "unix" else options.host
             sock = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+            attempt.waits_for(sock)
             sock.settimeout(_left(deadline))
             sock.do_handshake()
         if options.transport != "websockets":
@@ -50,10 +55,21 @@ def open_transport(client: Client, options: Options, context: ssl.SSLContext | N
             path=options.path,
             extra_headers=_headers(options.ws_headers),
         )
+        attempt.check()
     except BaseException:
+        attempt.over()
         sock.close()
         raise
     return wrapped, sock
+
+
+def _connect(client: Client, options: Options, deadline: float, attempt: Attempt) -> socket.socket:
+    """Connect by TCP: directly, or as paho does where a proxy or a port to connect from is asked for."""
+    if client._get_proxy() is None and not client._bind_port:  # type: ignore[no-untyped-call, unused-ignore]
+        return dial(options.host, options.effective_port, options.bind_address, deadline, attempt)
+    sock: socket.socket = client._create_socket_connection()  # type: ignore[no-untyped-call, unused-ignore]
+    attempt.waits_for(sock)
+    return sock
 
 
 def cut(sock: socket.socket) -> None:
@@ -71,17 +87,6 @@ def linger(sock: socket.socket) -> None:
         while select.select([sock], [], [], max(0.0, deadline - time.monotonic()))[0]:
             if not socket.socket.recv(sock, 65_536):
                 return
-
-
-def _unix(options: Options) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(options.connect_timeout)
-        sock.connect(options.host)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _headers(headers: Any) -> dict[str, str] | Callable[[dict[str, str]], dict[str, str]] | None:
