@@ -41,14 +41,14 @@ def markdown(document: dict[str, Any]) -> str:
 def _markdown(document: dict[str, Any]) -> Iterator[str]:
     chosen = list(choice.choices(document))
     if chosen:
-        yield "### Which backend for what"
+        yield "## Which backend for what"
         yield ""
         yield "The cost of each as a multiple of the cheapest, by its better way of calling handlers:"
         yield ""
         yield from chosen
         yield ""
     for case in document["cases"]:
-        yield f"### {tables.title(case)}"
+        yield f"## {tables.title(case)}"
         yield ""
         columns = tables.header(case)
         yield _row(columns)
@@ -56,7 +56,7 @@ def _markdown(document: dict[str, Any]) -> Iterator[str]:
         yield from (_row(cells) for cells in tables.rows(case))
         yield ""
     for title, found in document.get("checks", {}).items():
-        yield f"### {title}"
+        yield f"## {title}"
         yield ""
         yield _row(checks.COLUMNS)
         yield _row(("---", "---:", "---:", "---"))
