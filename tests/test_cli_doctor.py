@@ -1,10 +1,13 @@
 """``juham doctor``: every way a plugin can be broken is told, and harms neither the doctor nor the others."""
 
 import socket
+import sqlite3
+from pathlib import Path
 
 import pytest
 from cli_support import Installed, juham, network_backends
 
+import juham_core
 from juham_core.broker import EmbeddedBroker
 
 GOOD = {"JUHAM_BACKEND": "memory", "JUHAM_BACKENDS_ALLOW": "memory,acme"}
@@ -187,3 +190,45 @@ def test_a_url_that_is_none(installed):
     assert done.returncode == 1, done
     assert "unknown option 'qos'" in done.stderr
     assert "secret-word" not in done.stdout + done.stderr
+
+
+def test_the_outbox_that_the_url_names(installed):
+    folder = installed.folder / "boxes"
+    path = folder / "outbox"
+    url = {"JUHAM_URL": f"memory://here?outbox={path}"}
+    missing = juham(installed, "doctor", **GOOD, **url)
+    assert missing.returncode == 1, missing
+    assert "make it" in line(missing.stdout, str(folder))
+    folder.mkdir()
+    empty = juham(installed, "doctor", **GOOD, **url)
+    assert empty.returncode == 0, empty
+    assert f"SQLite {sqlite3.sqlite_version} keeps one in {folder}" in line(empty.stdout, "MB free")
+    assert "not there yet" in line(empty.stdout, str(path))
+    assert list(folder.iterdir()) == []
+    with juham_core.create("memory", outbox=path) as client:
+        client.publish("t", b"12345", qos=1)
+        in_use = juham(installed, "doctor", "--url", url["JUHAM_URL"], **GOOD)
+        assert in_use.returncode == 0, in_use
+        assert f"{path}: 1 messages of 6 bytes wait in it" in in_use.stdout
+        assert client.statistics.outbox_messages == 1, "the doctor's round trip has sent it"
+
+
+def test_a_damaged_outbox(installed):
+    path = installed.folder / "outbox"
+    path.write_bytes(b"SQLite format 3\0" + bytes(5000))
+    done = juham(installed, "doctor", "--url", f"memory://here?outbox={path}", **GOOD)
+    assert done.returncode == 1, done
+    assert "wrong" in line(done.stdout, f"juham outbox {path}")
+
+
+def test_no_outbox_is_named(installed):
+    done = juham(installed, "doctor", **GOOD)
+    assert "ok    SQLite" in line(done.stdout, "MB free")
+    assert "the URL names none" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="a folder where not even root may write is Linux's")
+def test_a_folder_that_nobody_may_write_to(installed):
+    done = juham(installed, "doctor", "--url", "memory://here?outbox=/proc/outbox", **GOOD)
+    assert done.returncode == 1, done
+    assert "let this user write there" in line(done.stdout, "no outbox can be kept in '/proc'")

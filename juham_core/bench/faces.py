@@ -55,10 +55,10 @@ def maker(backend: str, face: str, outbox: str) -> Callable[[Task], Measured]:
         settings["handlers"] = "inline" if face == "inline" else "thread"
     elif face == "inline":
         raise Unsuitable("this juham-core always calls handlers in a thread of their own")
-    if face == "outbox":
+    if face in ("outbox", "outbox-full"):
         if "outbox" not in OPTIONS:
             raise Unsuitable("this juham-core has no outbox")
-        settings["outbox"] = outbox
+        settings.update(outbox=outbox, outbox_sync="full" if face == "outbox-full" else "normal")
     if face == "hooks":
         hooks.register(Watching(), "bench")
     return partial(JMqttDriver, backend=backend, **settings)

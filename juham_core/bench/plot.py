@@ -19,6 +19,7 @@ COLOURS: Final = {
     "inline": "#1f9e89",
     "hooks": "#b5651d",
     "outbox": "#8b5fbf",
+    "outbox-full": "#5b3b8c",
     "aio": "#d1495b",
 }
 """One for each face."""

@@ -34,7 +34,8 @@ class Contender:
     backend: str
     face: str = "thread"
     """``raw``: the library without Juham; ``thread``, ``inline``: how JMqtt calls handlers; ``hooks``,
-    ``outbox``: ``thread`` with these; ``aio``: the asyncio face."""
+    ``outbox``, ``outbox-full`` (written with ``outbox_sync=full``): ``thread`` with these; ``aio``: the
+    asyncio face."""
     uvloop: bool = False
     names: tuple[str, ...] = ()
     """The backends that are over the same library: for ``raw``."""

@@ -23,7 +23,7 @@ from juham_core.options import Options
 from juham_core.url import parse_url
 
 MESSAGES: Final = {"publish": 20_000, "receive": 20_000, "roundtrip": 1_000, "fanout": 10_000}
-FACES: Final = ("thread", "inline", "raw", "hooks", "outbox", "aio")
+FACES: Final = ("thread", "inline", "raw", "hooks", "outbox", "outbox-full", "aio")
 
 
 @click.command()

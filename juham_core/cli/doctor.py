@@ -42,6 +42,7 @@ def doctor(url: str | None, timeout: float) -> int:
     examination.backends()
     examination.hooks()
     examination.configuration()
+    examination.outbox()
     examination.choice()
     click.echo()
     count = examination.faults
@@ -136,6 +137,34 @@ class Examination:
                 self._good(str(path))
         if not files:
             self._note(f"no file in {folder}")
+
+    def outbox(self) -> None:
+        """Try where an outbox is or would be, and look into the one that the URL names."""
+        click.echo("Outbox")
+        path = self._where.outbox
+        if not self._url and os.environ.get("JUHAM_URL"):
+            path = parse_url(os.environ["JUHAM_URL"])[1].get("outbox")
+        found = probe.ask("outbox", path)
+        if "error" in found:
+            self._bad(found["error"])
+            return
+        tried = f"SQLite {found['sqlite']} keeps one in {found['folder']}"
+        if found["journal"] == "wal":
+            self._good(f"{tried}, {found['free'] / 1e6:,.0f} MB free")
+        else:
+            self._note(f"{tried} without a write-ahead log, which is slow: a network file system?")
+        if path is None:
+            self._note("the URL names none")
+        elif "summary" not in found:
+            self._note(f"{path} is not there yet")
+        else:
+            self._content(path, found["summary"])
+
+    def _content(self, path: str, summary: dict[str, Any]) -> None:
+        if summary["damage"] is not None or summary["damaged"]:
+            self._bad(f"{path}: {summary['damage'] or 'it has damaged messages'}; juham outbox {path}")
+        else:
+            self._good(f"{path}: {summary['messages']:,} messages of {summary['size']:,} bytes wait in it")
 
     def choice(self) -> None:
         """Tell which backend would be used, and why."""

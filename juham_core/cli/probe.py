@@ -80,6 +80,29 @@ def check_hooks() -> dict[str, Any]:
     return {"plugins": sorted(hooks.plugins()), "problems": [list(problem) for problem in hooks.problems]}
 
 
+def check_outbox(path: str | None) -> dict[str, Any]:
+    """Try the place of an outbox, and look into the one that is there; None: only what SQLite can do here."""
+    import tempfile  # noqa: PLC0415
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from juham_core.errors import OutboxError  # noqa: PLC0415
+
+    try:
+        from juham_core.outbox.file import look_into  # noqa: PLC0415
+        from juham_core.outbox.trial import try_place  # noqa: PLC0415
+    except ImportError as exc:
+        return {"error": f"this Python has no SQLite, so no outbox: {exc}"}
+    try:
+        place = try_place(path or os.path.join(tempfile.gettempdir(), "outbox"))  # noqa: PTH118  # as it is given
+        found: dict[str, Any] = asdict(place)
+        where = path and os.path.expanduser(path)  # noqa: PTH111  # as it is given
+        if where and os.path.exists(where):  # noqa: PTH110  # as it is given
+            found["summary"] = asdict(look_into(where))
+    except OutboxError as exc:
+        return {"error": str(exc)}
+    return found
+
+
 def check_round_trip(name: str, url: str, timeout: float) -> dict[str, Any]:
     """Connect, subscribe, publish to ourselves and await the message."""
     import secrets  # noqa: PLC0415
@@ -97,7 +120,8 @@ def check_round_trip(name: str, url: str, timeout: float) -> dict[str, Any]:
         if message.payload == text:
             arrived.set()
 
-    options = {**parse_url(url)[1], "reconnect": False}
+    # What waits in an outbox is the application's to send, and the outbox may be in use.
+    options = {**parse_url(url)[1], "reconnect": False, "outbox": None}
     try:
         with juham.create(name, "doctor", **options) as client:
             client.connect_to_server()
@@ -124,6 +148,7 @@ def _transports(capabilities: Any) -> list[str]:
 _CHECKS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "backend": check_backend,
     "hooks": check_hooks,
+    "outbox": check_outbox,
     "round_trip": check_round_trip,
 }
 

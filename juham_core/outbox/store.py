@@ -142,6 +142,13 @@ class Store:
         self._open = True
 
     @property
+    def journal(self) -> str:
+        """``wal``, or what SQLite does instead where the file system has no shared memory."""
+        with self.lock:
+            mode: str = self._connection.execute("PRAGMA journal_mode").fetchone()[0]
+        return mode
+
+    @property
     def unwritten(self) -> bool:
         """True if something waits to be written."""
         return bool(self._pending or self._removals or self._endings)
