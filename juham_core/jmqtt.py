@@ -224,7 +224,8 @@ class JMqtt(Vocabulary, Events, Guards):
                 if closing is not None and closing is not threading.current_thread():
                     closing.join(self._options.close_timeout)
             return
-        self._give_up()
+        if not self.is_connected():  # else the broker may have been faster than _open() was to return
+            self._give_up()
         if self._delivery.inside_inline:
             was_connected = self.is_connected()
             self._connection.leave()

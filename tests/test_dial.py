@@ -1,5 +1,6 @@
 """A connection attempt that another thread gives up, wherever it has got to."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -10,6 +11,7 @@ from scripted import black_hole
 from juham_core import dial as dialling
 from juham_core.dial import Attempt, dial
 from juham_core.errors import ConnectError
+from juham_core.memory import JMemory
 
 
 def given_up(where, waits):
@@ -81,3 +83,24 @@ def test_one_that_is_over_keeps_its_connection():
             attempt.give_up()
             sock.send(b"x")
             assert peer.recv(1) == b"x"
+
+
+class JQuickVerdict(JMemory):
+    """One whose broker accepts before ``_open`` has returned, and whose client is closed at once then."""
+
+    def _open(self, options):
+        self.cut = threading.Event()
+        super()._open(options)
+        self._dialling.is_ended_by(self.cut.set)
+        assert self.is_connected()
+        self.closing = threading.Thread(target=self.disconnect_from_server)
+        self.closing.start()
+        self.cut.wait(0.3)  # nothing tells that it does not come
+
+
+def test_a_connection_that_was_accepted_is_closed_and_not_given_up():
+    client = JQuickVerdict()
+    with contextlib.suppress(ConnectError):  # it was closed while it was connecting
+        client.connect_to_server()
+    client.closing.join(5)
+    assert not client.cut.is_set()

@@ -20,6 +20,7 @@ from juham_core.testing.cases.matching import MatchingCases
 from juham_core.testing.cases.mqtt5 import Mqtt5Cases
 from juham_core.testing.cases.mqtt5_session import Mqtt5SessionCases
 from juham_core.testing.cases.outbox import OutboxCases
+from juham_core.testing.cases.overfull import OverfullCases
 from juham_core.testing.cases.overlapping import OverlappingCases
 from juham_core.testing.cases.packaging import PackagingCases
 from juham_core.testing.cases.pressure import PressureCases
@@ -58,6 +59,7 @@ class BackendConformance(
     BackoffCases,
     FailoverCases,
     HostileCases,
+    OverfullCases,
     SecurityCases,
     UnansweredCases,
     StreamCases,

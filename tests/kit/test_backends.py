@@ -22,6 +22,10 @@ _ATTEMPT = (
     "awscrt ends an attempt that hangs only when its time is over: Client.stop() waits for that, the socket "
     "is nowhere to be had, and no issue of the library is known"
 )
+_READS_ON = (
+    "awscrt reads whatever comes: mqtt5.Client cannot be told to pause, and a callback that waits would keep "
+    "its event loop from its pings"
+)
 KNOWN = {
     "awscrt": {
         "handlers.qos_1_dup_shown": _HIDDEN,
@@ -33,6 +37,7 @@ KNOWN = {
         "reconnect.resent_in_order": _FORGOTTEN,
         "hostile.text": "awscrt drops it, with a UnicodeDecodeError that only sys.unraisablehook sees",
         "connect.tls_no_handshake": _HANDSHAKE,
+        "hostile.window_ignored": _READS_ON,
         "lifecycle.close_while_opening": _ATTEMPT,
         "reconnect.close_in_attempt": _ATTEMPT,
         "reconnect.close_in_handshake": _HANDSHAKE,

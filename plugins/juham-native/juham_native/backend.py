@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from juham_core.capabilities import Capabilities
 from juham_core.errors import NotConnectedError
@@ -18,6 +18,9 @@ from juham_native.looped import LoopedLink
 from juham_native.publishing import PublishEncoder
 from juham_native.session import Session
 from juham_native.threaded import ThreadedLink
+
+_WINDOW: Final = 100
+"""Messages that a broker may send unacknowledged, beyond those that may wait, before it is no longer read."""
 
 
 class JNative(JMqtt):
@@ -135,6 +138,11 @@ class JNative(JMqtt):
 
     def _has_room(self, count: int) -> bool:
         return self._delivery.waiting + count <= self._delivery.limit
+
+    def _is_overfull(self) -> bool:
+        """True if the broker's window is larger than what may wait, or it does not keep to one."""
+        limit = self._delivery.limit
+        return self._delivery.waiting >= limit + max(limit, _WINDOW)
 
     def _after_handlers(self, function: Callable[[], None]) -> None:
         self._delivery.after(function)

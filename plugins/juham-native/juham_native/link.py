@@ -58,6 +58,8 @@ class Link(ABC):
         self._attempt = attempt
         self.session = session
         self.protocol = MqttProtocol(options, session, client, self.send)
+        self._client = client
+        self._held = False  # nothing is read until the handlers have caught up
         self._lost = lost
         self._layer: Layer | None = None
         self._lock = threading.Lock()  # guards what goes out
@@ -187,6 +189,24 @@ class Link(ABC):
             self._end(exc)
         if self.protocol.ended:
             self._end(None, report=False)
+        elif not self._held and not self._ended and self._client._is_overfull():
+            self._held = True
+            self._pause_reading()
+            self._client._after_handlers(self._go_on_reading)
+
+    def _go_on_reading(self) -> None:
+        """The handlers have caught up; from any thread."""
+        self._pinged = 0.0  # the answer lies among what was not read
+        self._held = False
+        self._resume_reading()
+
+    @abstractmethod
+    def _pause_reading(self) -> None:
+        """Read nothing, so that the broker has to wait, until :meth:`_resume_reading`."""
+
+    @abstractmethod
+    def _resume_reading(self) -> None:
+        """Read again; from any thread."""
 
     def _end(self, error: Exception | None, *, report: bool = True) -> None:
         """End the connection because of what came, or what did not."""
@@ -228,11 +248,12 @@ class Link(ABC):
             return None
         now = time.monotonic()
         if self._pinged:
-            if now - self._pinged >= patience:
+            if now - self._pinged < patience:
+                return self._pinged + patience - now
+            if not self._held:  # else it may well have answered
                 silent = now - self._last_received
                 self._end(TimeoutError(f"the broker has been silent for {silent:.1f} s"))
                 return None
-            return self._pinged + patience - now
         due = min(self._last_sent, self._last_received) + patience
         if now < due:
             return due - now

@@ -192,6 +192,17 @@ class LoopedLink(Link, asyncio.Protocol):
         else:
             self._transport.abort()
 
+    def _pause_reading(self) -> None:
+        self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def _look_at_the_clock(self) -> None:
         pause = self._mind_the_clock()
         if pause is not None and not self._stopping:
@@ -205,6 +216,8 @@ class LoopedLink(Link, asyncio.Protocol):
             return
         self._ended = True
         self._farewell = True
+        if self._held:
+            self._read_on()  # else the end of the connection would not be seen
         self._flush_now()
         if self._layer is not None and not self._congested:
             transport.write(self._layer.closing())

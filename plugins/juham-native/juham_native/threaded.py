@@ -118,7 +118,7 @@ class ThreadedLink(Link):
                 self._flush_is_due = False
                 all_sent = self._flush()
             pause = self._mind_the_clock()
-            readable, woken = poll.wait(not all_sent, pause)
+            readable, woken = poll.wait(not all_sent, pause, reading=not self._held)
             if woken:
                 with contextlib.suppress(BlockingIOError):
                     self._waker.recv(4096)
@@ -137,6 +137,12 @@ class ThreadedLink(Link):
             self._arrived(data)
         else:
             self._end(None)
+
+    def _pause_reading(self) -> None:
+        """The thread looks whether it is to read before it waits."""
+
+    def _resume_reading(self) -> None:
+        self._wake()
 
     def _cut(self) -> None:
         with self._lock, contextlib.suppress(OSError):
@@ -169,7 +175,7 @@ class Poller:
 
     def __init__(self, sock: socket.socket, waker: socket.socket) -> None:
         self._sock, self._waker = sock, waker
-        self._writing = False
+        self._writing, self._reading = False, True
         # poll where there is one: select knows no file descriptor past 1,023.
         self._poll = select.poll() if hasattr(select, "poll") else None
         if self._poll is not None:
@@ -177,18 +183,21 @@ class Poller:
             self._poll.register(sock, select.POLLIN)
             self._poll.register(waker, select.POLLIN)
 
-    def wait(self, writing: bool, timeout: float | None) -> tuple[bool, bool]:
+    def wait(self, writing: bool, timeout: float | None, *, reading: bool = True) -> tuple[bool, bool]:
         """Block until something comes, or can be sent if ``writing``, for at most ``timeout`` seconds.
 
-        Return whether the socket can be read, or has an error to tell, and whether somebody woke us.
+        Not ``reading``: what comes is left where it is, and only an error ends the wait. Return whether the
+        socket can be read, or has an error to tell, and whether somebody woke us.
         """
         if self._poll is None:
-            sockets = [self._sock, self._waker]
+            sockets = [self._sock, self._waker] if reading else [self._waker]
             read, _, _ = select.select(sockets, [self._sock] if writing else [], [], timeout)
             return self._sock in read, self._waker in read
-        if writing != self._writing:
-            self._writing = writing
-            self._poll.modify(self._sock, select.POLLIN | select.POLLOUT if writing else select.POLLIN)
+        if writing != self._writing or reading != self._reading:
+            self._writing, self._reading = writing, reading
+            self._poll.modify(
+                self._sock, (select.POLLIN if reading else 0) | (select.POLLOUT if writing else 0)
+            )
         readable = woken = False
         for number, events in self._poll.poll(None if timeout is None else timeout * 1000 + 1):
             if number != self._number:

@@ -50,6 +50,9 @@ class Reports:
     def _said_goodbye(self, packet):
         self.log.append(("goodbye", packet.reason_code, dict(packet.properties)))
 
+    def _is_overfull(self):
+        return False
+
     def _has_room(self, count):
         return count <= self.room
 

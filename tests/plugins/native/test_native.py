@@ -7,9 +7,11 @@ import socket
 import ssl
 import threading
 from collections import deque
+from queue import SimpleQueue
 
 import pytest
 from juham_native import link, threaded
+from juham_native.link import READ
 from juham_native.looped import LoopedLink
 from native_support import SECONDS, Peer, client, collect, connected, empty, take
 
@@ -316,3 +318,60 @@ def test_lazily_read_properties_are_the_messages_own(broker):
         assert [m.properties for m in others] == 2 * [
             Properties(content_type="text/plain", user_property=pairs)
         ]
+
+
+def test_a_broker_that_sends_more_than_may_wait_is_not_read(peer):
+    """What it sends meanwhile stays with the network, and its silence is no reason to give it up."""
+    go_on, numbers = threading.Event(), SimpleQueue()
+
+    def handle(_client, _userdata, message):
+        assert go_on.wait(SECONDS)
+        numbers.put(int(message.payload[:6]))
+
+    with client(peer.port, keepalive=1, max_received=10) as mqtt:
+        mqtt.on_message = handle
+        mqtt.loop_start()
+        mqtt.connect_to_server()
+        peer.accept()
+        mqtt.wait_until_connected(SECONDS)
+        many = [Publish("a", b"%06d" % n + b"x" * 2_000, 1, packet_id=n + 1) for n in range(2_000)]
+        sending = threading.Thread(target=peer.send, args=many)
+        sending.start()
+        for _ in range(2):  # the second one shows that the first may stay unanswered
+            while not isinstance(peer.read(pings=True), Pingreq):
+                pass
+        assert mqtt.is_connected()
+        assert mqtt.statistics.waiting <= 10 + 100 + 2 * READ // 2_000
+        go_on.set()
+        assert [numbers.get(timeout=SECONDS) for _ in many] == list(range(2_000))
+        sending.join()
+
+
+def test_in_the_callers_loop_it_is_not_read_either(peer):
+    async def main():
+        go_on, all_here, numbers = asyncio.Event(), asyncio.Event(), []
+
+        async def handle(_client, _userdata, message):
+            await go_on.wait()
+            numbers.append(int(message.payload[:6]))
+            if len(numbers) == 2_000:
+                all_here.set()
+
+        accepting = asyncio.create_task(asyncio.to_thread(peer.accept))
+        url = f"mqtt+native://127.0.0.1:{peer.port}?keepalive=1&max_received=10"
+        async with aio.connect(url) as mqtt:
+            await accepting
+            mqtt.on_message = handle
+            many = [Publish("a", b"%06d" % n + b"x" * 2_000, 1, packet_id=n + 1) for n in range(2_000)]
+            sending = asyncio.create_task(asyncio.to_thread(peer.send, *many))
+            for _ in range(2):
+                while not isinstance(await asyncio.to_thread(peer.read, pings=True), Pingreq):
+                    pass
+            assert mqtt.is_connected()
+            assert mqtt.statistics.waiting <= 10 + 100 + 2 * READ // 2_000 + 256 * 1024 // 2_000
+            go_on.set()
+            await asyncio.wait_for(all_here.wait(), SECONDS)
+            assert numbers == list(range(2_000))
+            await sending
+
+    asyncio.run(main())
