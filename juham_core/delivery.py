@@ -16,6 +16,7 @@ from juham_core.inline import InlineDispatcher
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.statistics import Statistics
 from juham_core.topics import FilterTree, check_filter, split_share
+from juham_core.transitions import Transitions
 from juham_core.turn import Turn
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import ReasonCode
@@ -47,6 +48,12 @@ class Delivery:
         self._on_message: tuple[Handler | None, list[Handler]] = (None, [])
         self._routes_lock = threading.Lock()
         self._close_lock = threading.Lock()
+        self._transitions = Transitions(statistics)
+        self._telling = threading.Lock()  # guards the next two
+        self.untold_publishes = 0
+        """Calls of on_publish that wait for their turn."""
+        self.untold_answers = 0
+        """Calls of on_subscribe and on_unsubscribe that do."""
         self._closed = False
         self._in_on_connect = False
         self._full = False
@@ -120,6 +127,9 @@ class Delivery:
 
     def _forget(self) -> None:
         forgotten = self._dispatcher.clear()
+        self._transitions.forget()
+        with self._telling:
+            self.untold_publishes = self.untold_answers = 0
         if forgotten:
             self._statistics.dropped["closed"] += forgotten
 
@@ -158,7 +168,8 @@ class Delivery:
     ) -> Callable[[], None]:
         """Put the broker's verdict in the queue; its handler runs once the function returned is called."""
         self._closed = False
-        return self._dispatcher.put_gated(self._connected, session_present, reason_code, old_code, properties)
+        call = self._connected, (session_present, reason_code, old_code, properties)
+        return self._transitions.connecting(self._dispatcher, accepted=reason_code == 0, call=call)
 
     def disconnected(self, from_server: bool, reason_code: int, properties: Properties | None) -> None:
         """Put the end of a connection in the queue; inside a handler, handle it at once."""
@@ -166,7 +177,7 @@ class Delivery:
         if self._dispatcher.current:
             self._disconnected(*arguments)
         else:
-            self._dispatcher.put(self._disconnected, *arguments)
+            self._transitions.ended(self._dispatcher, (self._disconnected, arguments))
 
     def received(self, message: MqttMsg) -> bool:
         """Put a message in the queue, past the hooks and within the bound; False if there was no room."""
@@ -206,10 +217,14 @@ class Delivery:
 
     def published(self, receipt: PublishReceipt, properties: Properties | None) -> None:
         """Put the end of a publish in the queue."""
+        with self._telling:
+            self.untold_publishes += 1
         self._dispatcher.put(self._published, receipt, properties if properties is not None else Properties())
 
     def answered(self, event: str, mid: int, codes: list[int], properties: Properties | None) -> None:
         """Put a SUBACK or UNSUBACK in the queue."""
+        with self._telling:
+            self.untold_answers += 1
         self._dispatcher.put(
             self._answered, event, mid, codes, properties if properties is not None else Properties()
         )
@@ -386,6 +401,8 @@ class Delivery:
             return None
 
     def _published(self, receipt: PublishReceipt, properties: Properties) -> Any:
+        with self._telling:
+            self.untold_publishes = max(0, self.untold_publishes - 1)
         handler = self._client._get_handler("on_publish")
         if handler is None:
             return None
@@ -396,6 +413,8 @@ class Delivery:
         return handler(self._client, userdata, receipt.mid)
 
     def _answered(self, event: str, mid: int, codes: list[int], properties: Properties) -> Any:
+        with self._telling:
+            self.untold_answers = max(0, self.untold_answers - 1)
         handler = self._client._get_handler(event)
         if handler is None:
             return None

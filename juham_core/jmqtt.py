@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from juham_core.connection import CONNECTED, State
 from juham_core.defaults import HOST, KEEPALIVE, PORT, given
-from juham_core.errors import JuhamError, NotConnectedError, NotSupportedError, OptionError, PublishError
+from juham_core.errors import (
+    JuhamError,
+    NotConnectedError,
+    NotSupportedError,
+    OptionError,
+    PublishError,
+    QueueFullError,
+)
 from juham_core.events import Events
 from juham_core.guards import Guards
 from juham_core.hooks import hooks
@@ -109,6 +116,8 @@ class JMqtt(Vocabulary, Events, Guards):
         counts.resent = self._outgoing.resent
         counts.bytes_sent = self._bytes_sent + self._outgoing.bytes_sent
         counts.outbox_messages, counts.outbox_bytes = self._outgoing.stored
+        counts.requests = len(self._open_requests)
+        counts.untold = self._delivery.untold_publishes + self._delivery.untold_answers
         counts.waiting = self._delivery.waiting
         counts.short_lived = self._connection.short_lived
         return counts
@@ -314,8 +323,14 @@ class JMqtt(Vocabulary, Events, Guards):
         order, survives lost connections, and the receipt is done when the broker has acknowledged.
 
         Raises TopicError, PayloadError, QosError, NotSupportedError (``properties`` without MQTT 5), and
-        QueueFullError if ``options.max_queued`` messages wait already.
+        QueueFullError if ``options.max_queued`` messages wait already, or more calls of ``on_publish`` than
+        messages may be queued and in flight.
         """
+        if self._delivery.untold_publishes > self._most_untold:
+            raise QueueFullError(
+                f"{self._delivery.untold_publishes:,} calls of on_publish wait for their turn: this message "
+                "was not accepted; publish slower, let handlers return sooner, and see that the loop runs"
+            )
         data = msg if payload is None else payload
         statistics = self._statistics
         if type(data) is not bytes or len(data) > MAX_PAYLOAD:
@@ -358,7 +373,8 @@ class JMqtt(Vocabulary, Events, Guards):
         sends them has them delivered. A retained message is replayed for each subscription.
 
         The receipt's ``wait`` raises SubscribeError, naming the filters, if the broker refuses any. Raises
-        TopicError, QosError and NotSupportedError at the call.
+        TopicError, QosError and NotSupportedError at the call, and QueueFullError if ``options.max_requests``
+        subscribes and unsubscribes wait for their answer already.
         """
         if properties:
             raise NotSupportedError(
@@ -368,6 +384,7 @@ class JMqtt(Vocabulary, Events, Guards):
         self._require_subscribable(subscriptions)
         names = [subscription.topic_filter for subscription in subscriptions]
         receipt = SubscribeReceipt(next(self._mids), names, self._delivery.turn)
+        self._open_requests.admit(receipt, self._delivery.untold_answers)
         if self._delivery.inside_on_connect and self._ledger.was_restored(subscriptions):
             # paho's idiom is to subscribe in on_connect; the ledger has just done that.
             self._ledger.join(receipt)
@@ -379,12 +396,13 @@ class JMqtt(Vocabulary, Events, Guards):
     def unsubscribe(self, topic: Any, properties: Any = None) -> UnsubscribeReceipt:
         """End subscriptions to a filter or a list of filters (MQTT 5 section 3.10); unknown ones do no harm.
 
-        Raises TopicError at the call.
+        Raises TopicError at the call, and QueueFullError as :meth:`subscribe` does.
         """
         if properties:
             raise NotSupportedError("properties of UNSUBSCRIBE need the library: see client.native")
         topic_filters = filters_of(topic)
         receipt = UnsubscribeReceipt(next(self._mids), topic_filters, self._delivery.turn)
+        self._open_requests.admit(receipt, self._delivery.untold_answers)
         if self._ledger.give_up(topic_filters, receipt):
             self._outgoing.request(UnsubscribeRequest(topic_filters, [receipt]))
         return receipt
@@ -470,6 +488,8 @@ class JMqtt(Vocabulary, Events, Guards):
         if self._connection.state in (State.CLOSED, State.STOPPED):
             self._delivery.run_handlers(self._options.handlers)
         self._outgoing.max_queued = self._options.max_queued
+        self._most_untold = self._options.max_queued + self._options.max_inflight
+        self._open_requests.most = self._options.max_requests
         self._delivery.limit = self._options.max_received
 
     # --- saving -------------------------------------------------------------------------------------

@@ -88,6 +88,7 @@ _RANGES: Final = (
     ("session_expiry", 0, 0xFFFF_FFFF),
     ("max_inflight", 1, 65_000),
     ("max_queued", 0, 2**31),
+    ("max_requests", 1, 2**31),
     ("max_received", 1, 2**31),
     ("max_packet_size", 256, 268_435_460),
     ("outbox_max_messages", 1, 2**53),

@@ -108,7 +108,10 @@ class Options:
     """Publishes of QoS 1 and 2 sent and not yet acknowledged, 65,000 at most, for subscribing takes packet
     identifiers too; the broker may ask for fewer."""
     max_queued: int = 65_536
-    """Publishes of QoS 1 and 2 that may wait for the broker."""
+    """Publishes of QoS 1 and 2 that may wait for the broker; with those in flight, calls of ``on_publish``
+    that may wait for their turn."""
+    max_requests: int = 10_000
+    """Subscribes and unsubscribes that may wait for the broker's answer, or their answers for a handler."""
     max_received: int = 65_536
     """Received messages that may wait for their handlers; past it QoS 0 is dropped and counted."""
     outbox: str | None = None

@@ -34,6 +34,7 @@ from juham_core.options import Options, OutboxBounds
 from juham_core.outgoing import Outgoing, SubscribeRequest, UnsubscribeRequest
 from juham_core.servers import Server
 from juham_core.statistics import Statistics
+from juham_core.unanswered import Unanswered
 from juham_core.watchdog import Watchdog, watchdog
 from juham_core.wire.aliases import TopicAliases
 from juham_core.wire.packets import MQTT_5, MQTT_311, Subscription
@@ -68,6 +69,8 @@ class Backend(ABC):
         self._bytes_sent = 0  # at QoS 0
         self._delivery = Delivery(self, self._statistics)
         self._ledger = Ledger()
+        self._open_requests = Unanswered()
+        self._most_untold = 0  # publishes
         self._copies = Copies(self._ledger.expected, self._delivery.received)
         self._watchdog: Watchdog = watchdog
         self._outgoing = self._make_outgoing(None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Statistics:
-    """Counts since the client was made; ``queued`` and ``in_flight`` are of the moment."""
+    """Counts since the client was made; what is queued, in flight, or waits is of the moment."""
 
     published: int = 0
     """Publishes accepted."""
@@ -43,5 +43,11 @@ class Statistics:
     """Messages in the outbox."""
     outbox_bytes: int = 0
     """Their topics, payloads and properties."""
+    requests: int = 0
+    """Subscribes and unsubscribes that wait for the broker's answer, or for a connection."""
+    untold: int = 0
+    """Calls of on_publish, on_subscribe and on_unsubscribe that wait for their turn."""
+    merged: int = 0
+    """Events of the connection that on_connect and on_disconnect were not told of, for they lagged behind."""
     waiting: int = 0
     """Received messages and events that wait for their handlers."""

@@ -53,6 +53,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "reconnect_reset": float,
     "max_inflight": int,
     "max_queued": int,
+    "max_requests": int,
     "max_received": int,
     "outbox": str,
     "outbox_max_messages": int,

@@ -12,7 +12,7 @@ _AGAINST: Final = {
     "every call of AsyncMqtt needs a connection, and says so first": """
         publish.payload_wrong_type publish.qos_refused subscribe.qos_refused mqtt5.not_in_311
         publish.offline_in_order publish.queue_full subscribe.before_connecting threads.before_connecting
-        lifecycle.reused mqtt5.maximum_qos
+        subscribe.bounded_offline lifecycle.reused mqtt5.maximum_qos
         outbox.kept_until_puback outbox.kept_until_pubcomp outbox.in_order outbox.expiry outbox.bounded
         outbox.full_disk outbox.damaged outbox.one_at_a_time outbox.private outbox.published_for_all""",
     "AsyncMqtt.connect gives up when its first attempt fails": """

@@ -5,9 +5,46 @@ from __future__ import annotations
 from mutants import mutant
 from toy import JToy
 
+from juham_core.wire.properties import Properties
+
 
 @mutant("hostile.window_ignored", "reads whatever comes, however many messages wait already")
 class JInsatiable(JToy):
     def _set_up(self, name):
         super()._set_up(name)
         self._delivery.blocks = False
+
+
+@mutant("reconnect.flapping_behind_handler", "tells of each connection, however late")
+class JTellsOfEach(JToy):
+    def _set_up(self, name):
+        super()._set_up(name)
+        line = self._delivery
+
+        def disconnected(from_server, reason_code, properties):
+            line._dispatcher.put(line._disconnected, from_server, reason_code, properties or Properties())
+
+        line.disconnected = disconnected
+        line.connected = lambda *verdict: line._dispatcher.put_gated(line._connected, *verdict)
+
+
+@mutant("subscribe.bounded", "takes any number of requests")
+class JPatientWithSuback(JToy):
+    def _apply_bounds(self):
+        super()._apply_bounds()
+        self._open_requests.most = 2**31
+
+
+@mutant("subscribe.bounded_offline", "counts the filters that wait, and not the requests")
+class JCountsFilters(JToy):
+    def subscribe(self, topic, qos=0, options=None, properties=None):
+        room = self._options.max_requests - len(self.subscriptions)
+        self._open_requests.most = len(self._open_requests) + max(1, room)
+        return super().subscribe(topic, qos, options, properties)
+
+
+@mutant("handlers.on_publish_bounded", "takes any number of publishes, told or not")
+class JNeverTold(JToy):
+    def _apply_bounds(self):
+        super()._apply_bounds()
+        self._most_untold = 2**31

@@ -5,22 +5,26 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from juham_core.errors import QueueFullError
 from juham_core.jmqtt import JMqtt
 from juham_core.testing.definition import FAULTS, case
 from juham_core.testing.kit import Kit
-from juham_core.wire import Publish
+from juham_core.wire import Connack, Publish
 
 _COUNT = 3_000
 _PAYLOAD = b"%06d" + b"x" * 1_000
 _MOST = 500
 """Messages of that size that may be on their way in the client beyond ``max_received``: those of a window, of
 one read, and of the buffers of TLS or an event loop."""
+_FLAPS = 120
+_MOST_EVENTS = 80
+"""Events that may wait, of twice as many connections."""
 _STILL = 0.4
 """Seconds without a message after which none is going to come."""
 
 
 class OverfullCases:
-    """The subject ``hostile``, continued."""
+    """Of several subjects: what they have in common is a bound."""
 
     @case("hostile.window_ignored", on=FAULTS)
     def window_ignored(self, kit: Kit) -> None:
@@ -38,6 +42,91 @@ class OverfullCases:
         assert waiting <= 10 + _MOST, f"{waiting:,} messages wait, where max_received is 10"
         for number in range(_COUNT):
             assert payloads.next()[0] == _PAYLOAD % number
+
+    @case("reconnect.flapping_behind_handler", on=FAULTS)
+    def flapping_behind_handler(self, kit: Kit) -> None:
+        """Events of a connection that flaps behind a handler that blocks are merged; the last one is told."""
+        client = kit.create(reconnect_min=0.001, reconnect_max=0.002, reconnect_reset=0)
+        go_on, events = threading.Event(), kit.recorder()
+
+        def connected(_client: JMqtt, _userdata: Any, _flags: Any, rc: int) -> None:
+            go_on.wait(3 * kit.patience)
+            events(f"connected {rc}")
+
+        def disconnected(_client: JMqtt, _userdata: Any, _rc: int) -> None:
+            events("disconnected")
+
+        kit.handle(client, "on_connect", connected)
+        kit.handle(client, "on_disconnect", disconnected)
+        kit.connect(client)
+        flap = kit.broker.on("connect", where=lambda _: client.statistics.connects < _FLAPS)
+        flap.answer(Connack()).close()
+        kit.broker.reset()
+        kit.eventually(lambda: client.statistics.connects > _FLAPS and client.is_connected(), "it lasts")
+        waiting = client.statistics.waiting
+        go_on.set()
+        assert waiting <= _MOST_EVENTS, f"{waiting:,} events wait after {_FLAPS} connections"
+        told = 2 * client.statistics.connects - 1 - client.statistics.merged
+        assert client.statistics.merged > 0
+        expected = ["connected 0", "disconnected"] * (told // 2) + ["connected 0"]
+        assert [events.next()[0] for _ in range(told)] == expected
+        client.publish(kit.topic, b"", qos=1).wait(kit.patience)
+        events.nothing()
+
+    @case("subscribe.bounded", on=FAULTS)
+    def bounded(self, kit: Kit) -> None:
+        """Past max_requests without a SUBACK a subscribe raises QueueFullError; an answer makes room."""
+        suback = kit.broker.before("suback").hold()
+        client = kit.connect(max_requests=3)
+        receipts = [client.subscribe(f"{kit.topic}/{number}") for number in range(3)]
+        with kit.raises(QueueFullError):
+            client.subscribe(f"{kit.topic}/more")
+        with kit.raises(QueueFullError):
+            client.unsubscribe(f"{kit.topic}/0")
+        assert client.statistics.requests == 3
+        kit.broker.wait_for("subscribe", nth=3)
+        kit.broker.forgive()
+        suback.release()
+        for receipt in receipts:
+            receipt.wait(kit.patience)
+        kit.subscribe(client, f"{kit.topic}/more")
+        assert client.statistics.requests == 0
+        assert len(client.subscriptions) == 4, "one that was not accepted must not be kept"
+
+    @case("subscribe.bounded_offline")
+    def bounded_offline(self, kit: Kit) -> None:
+        """Of subscribes that wait for a connection max_requests are accepted, be it for one filter."""
+        client = kit.create(max_requests=3)
+        receipts = [client.subscribe(kit.topic, 1) for _ in range(3)]
+        with kit.raises(QueueFullError):
+            client.subscribe(kit.topic, 1)
+        kit.connect(client)
+        for receipt in receipts:
+            receipt.wait(kit.patience)
+        kit.subscribe(client, kit.topic)
+
+    @case("handlers.on_publish_bounded")
+    def on_publish_bounded(self, kit: Kit) -> None:
+        """Past max_queued and max_inflight untold calls of on_publish a publish raises QueueFullError."""
+        client = kit.connect(max_queued=10, max_inflight=10)
+        go_on, told = threading.Event(), kit.recorder()
+
+        def published(_client: JMqtt, _userdata: Any, mid: int) -> None:
+            go_on.wait(3 * kit.patience)
+            told(mid)
+
+        kit.handle(client, "on_publish", published)
+        accepted = []
+        with kit.raises(QueueFullError):
+            for _ in range(100):
+                accepted.append(client.publish(kit.topic, b"", qos=1))
+                accepted[-1].wait(kit.patience)
+        assert client.statistics.untold <= 30
+        go_on.set()
+        assert [told.next()[0] for _ in accepted] == [receipt.mid for receipt in accepted]
+        kit.eventually(lambda: not client.statistics.untold, "nothing waits any more")
+        client.publish(kit.topic, b"", qos=1).wait(kit.patience)
+        told.next()
 
 
 def _slow(kit: Kit, client: JMqtt) -> tuple[threading.Event, Any]:
