@@ -1,9 +1,11 @@
-"""The contract: bad input raises at the call, typed, and nothing of it is sent."""
+"""Bad input raises at the call, typed, and nothing comes of it; the kit asks every backend for most of it."""
+
+import secrets
 
 import pytest
+from waiting import Inbox
 
 import juham_core as juham
-from juham_core.wire import Publish
 
 TOPICS = {
     "wildcard #": "a/#",
@@ -31,6 +33,12 @@ OTHER_PAYLOADS = {"dict": {"a": 1}, "list": [1], "object": object(), "surrogate"
 QOS = [3, -1, "1", None, 1.0]
 
 
+@pytest.fixture
+def create(closing):
+    """Make clients in the process: what is tried here is the core's."""
+    return lambda **options: closing(juham.create("memory", host=secrets.token_hex(6), **options))
+
+
 @pytest.mark.parametrize("kind", TOPICS)
 def test_topic(create, kind):
     with pytest.raises(juham.TopicError) as caught:
@@ -38,11 +46,15 @@ def test_topic(create, kind):
     assert isinstance(caught.value, ValueError)
 
 
-def test_the_longest_topic_is_allowed(client, observer, topic):
-    longest = f"{topic}/{'x' * (65_535 - len(topic) - 1)}"
-    observer.subscribe(f"{topic}/#")
+def test_the_longest_topic_is_allowed(create):
+    client = create()
+    client.on_message = inbox = Inbox()
+    client.connect_to_server()
+    client.loop_start()
+    client.subscribe("a/#", 1).wait(5)
+    longest = f"a/{'x' * 65_533}"
     client.publish(longest, "x", qos=1).wait(5)
-    assert observer.next().topic == longest
+    assert inbox.next().topic == longest
 
 
 @pytest.mark.parametrize("kind", FILTERS)
@@ -96,15 +108,16 @@ def test_will_too_large(create):
         create().will_set("a", bytes(65_536))
 
 
-def test_unknown_options(create, backend, broker):
+def test_unknown_options(create):
+    url = f"memory://{secrets.token_hex(6)}"
     with pytest.raises(juham.OptionError, match="keepalive"):
         create(keepaliv=3)
     with pytest.raises(juham.OptionError, match="keepalive"):
         create().configure(keepaliv=3)
     with pytest.raises(juham.OptionError, match="keepalive"):
-        juham.connect(f"{broker.url}?keepaliv=3", backend=backend)
+        juham.connect(f"{url}?keepaliv=3")
     with pytest.raises(juham.OptionError, match="keepalive"):
-        juham.connect(broker.url, backend=backend, keepaliv=3)
+        juham.connect(url, keepaliv=3)
 
 
 @pytest.mark.parametrize(
@@ -136,29 +149,6 @@ def test_option_values(create, options):
     assert client.options == before
 
 
-@pytest.mark.needs("mqtt_311")
 def test_mqtt_3_1_1_has_no_password_without_a_username(create):
     with pytest.raises(juham.OptionError, match="username"):
         create(protocol=4).configure(password="alone")
-
-
-@pytest.mark.needs("tcp")
-def test_nothing_of_it_is_sent(create, peer):
-    client = create(**peer.options)
-    client.connect_to_server()
-    conversation = peer.take_up()
-    conversation.accept()
-    client.wait_until_connected(5)
-    for topic in TOPICS.values():
-        with pytest.raises(juham.InvalidArgumentError):
-            client.publish(topic, "x")
-    for topic_filter in FILTERS.values():
-        with pytest.raises(juham.InvalidArgumentError):
-            client.subscribe(topic_filter)
-        with pytest.raises(juham.InvalidArgumentError):
-            client.unsubscribe(topic_filter)
-    for qos in QOS:
-        with pytest.raises(juham.InvalidArgumentError):
-            client.publish("a", "x", qos=qos)
-    client.publish("good", "x")
-    assert conversation.expect(Publish).topic == "good"

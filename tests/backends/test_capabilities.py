@@ -1,0 +1,137 @@
+"""What a backend lacks raises where it is asked for; and TLS where the kit does not try it."""
+
+import ssl
+from datetime import datetime, timedelta, timezone
+
+import pytest
+import trustme
+from leaks import refused_tls
+
+import juham_core as juham
+from juham_core.broker import EmbeddedBroker
+
+OPTIONS = {
+    "mqtt_311": {"protocol": 4},
+    "mqtt_5": {"protocol": 5},
+    "tcp": {"transport": "tcp"},
+    "tls": {"tls": True},
+    "websockets": {"transport": "websockets"},
+    "unix_sockets": {"transport": "unix"},
+    "in_process": {"transport": "memory"},
+    "bind_address": {"bind_address": "127.0.0.1"},
+    "persistent_session": {"clean_start": False},
+    "manual_ack": {"manual_ack": True},
+}
+
+
+@pytest.mark.parametrize("capability", OPTIONS)
+def test_an_option_needs_its_capability(create, backend, capability):
+    client = create()
+    before = client.options
+    if getattr(client.capabilities, capability):
+        client.configure(**OPTIONS[capability])
+        return
+    with pytest.raises(juham.NotSupportedError, match=client.capabilities.meaning(capability)):
+        client.configure(**OPTIONS[capability])
+    assert client.options == before
+    with pytest.raises(juham.NotSupportedError):
+        juham.create(backend, **OPTIONS[capability])
+
+
+@pytest.mark.lacks("qos_2")
+def test_qos_2_missing(create):
+    client = create()
+    with pytest.raises(juham.NotSupportedError, match="QoS 2"):
+        client.publish("a", "x", qos=2)
+    with pytest.raises(juham.NotSupportedError, match="QoS 2"):
+        client.subscribe("a", qos=2)
+
+
+@pytest.mark.lacks("shared_subscriptions")
+def test_shared_subscriptions_missing(create):
+    with pytest.raises(juham.NotSupportedError, match="shared subscriptions"):
+        create().subscribe("$share/group/a")
+
+
+@pytest.mark.lacks("bind_address")
+def test_a_local_address_missing(create):
+    with pytest.raises(juham.NotSupportedError, match="local address"):
+        create().connect_to_server(bind_address="127.0.0.1")
+
+
+# --- TLS ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_certs(authority, tmp_path):
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return str(tmp_path / "ca.pem")
+
+
+@pytest.fixture
+def encrypted(authority):
+    """Start brokers that show a certificate for the given names."""
+    started = []
+
+    def start(*names, client_certificates=False, **validity):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(*names, **validity).configure_cert(context)
+        if client_certificates:
+            authority.configure_trust(context)
+            context.verify_mode = ssl.CERT_REQUIRED
+        started.append(EmbeddedBroker(ssl=context).start())
+        return started[-1]
+
+    yield start
+    for broker in started:
+        broker.stop()
+
+
+def refused(client):
+    """Connect to a broker whose certificate will not do."""
+    with refused_tls(client.capabilities):
+        with pytest.raises(juham.ConnectError, match=r"(?i)certificate"):
+            client.connect_to_server()
+        assert not client.is_connected()
+
+
+@pytest.mark.needs("tcp", "tls")
+class TestTls:
+    """Where TLS is Python's own, the kit asks for the first three."""
+
+    @pytest.mark.lacks("ssl_context")
+    def test_an_authority_that_is_not_trusted(self, create, encrypted):
+        refused(create(host="127.0.0.1", port=encrypted("127.0.0.1").port, tls=True))
+
+    @pytest.mark.lacks("ssl_context")
+    def test_a_certificate_for_another_host(self, create, encrypted, ca_certs):
+        port = encrypted("other.example").port
+        refused(create(host="127.0.0.1", port=port, tls=True, ca_certs=ca_certs))
+
+    @pytest.mark.lacks("ssl_context")
+    def test_a_certificate_that_has_expired(self, create, encrypted, ca_certs):
+        yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+        port = encrypted("127.0.0.1", not_after=yesterday).port
+        refused(create(host="127.0.0.1", port=port, tls=True, ca_certs=ca_certs))
+
+    @pytest.mark.needs("ssl_context")
+    def test_a_context_of_the_application_s_own(self, create, encrypted, authority):
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        port = encrypted("127.0.0.1").port
+        client = create(host="127.0.0.1", port=port, tls=True, ssl_context=context)
+        client.connect_to_server()
+        client.wait_until_connected(5)
+        client.disconnect_from_server()
+
+    def test_files_that_cannot_be_used(self, create):
+        with pytest.raises(juham.OptionError, match="missing"):
+            create(host="127.0.0.1", port=1, tls=True, ca_certs="/missing.pem").connect_to_server()
+        if type(create()).tls_set is juham.JMqtt.tls_set:  # paho clients raise what paho raises
+            with pytest.raises(juham.OptionError, match="missing"):
+                create().tls_set("/missing.pem")

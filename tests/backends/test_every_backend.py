@@ -1,0 +1,197 @@
+"""What users write that no case of the kit does: on every backend, over every broker."""
+
+import threading
+
+import pytest
+from waiting import Inbox, Recorder, eventually
+
+import juham_core as juham
+from juham_core import Subscription
+from juham_core.wire import Publish
+
+EVENTS = ("on_connect", "on_disconnect", "on_message", "on_publish", "on_subscribe", "on_unsubscribe")
+
+
+@pytest.fixture
+def subscribed(client, topic):
+    """A client that gets all of the test's topics."""
+    client.subscribe(f"{topic}/#", qos=1).wait(5)
+    return client
+
+
+def test_a_callback_of_a_shared_subscription_s_filter(client, topic):
+    client.message_callback_add(f"$share/group/{topic}", inbox := Inbox())
+    client.subscribe(topic, qos=1).wait(5)
+    client.publish(topic, "x", qos=1)
+    assert inbox.texts(1) == ["x"]
+
+
+def test_topic_callback_is_a_decorator(subscribed, topic):
+    inbox = Inbox()
+
+    @subscribed.topic_callback(f"{topic}/a")
+    def handler(client, userdata, message):
+        inbox(client, userdata, message)
+
+    assert callable(handler)
+    subscribed.publish(f"{topic}/a", "x", qos=1)
+    assert inbox.texts(1) == ["x"]
+
+
+def test_a_handler_is_set_by_a_call(subscribed, topic):
+    if isinstance(type(subscribed).on_message, property):
+        pytest.skip("a paho client, whose on_message is a property")
+    inbox = Inbox()
+    assert subscribed.on_message(inbox) is inbox
+    subscribed.publish(f"{topic}/a", "x", qos=1)
+    assert inbox.texts(1) == ["x"]
+    assert subscribed.on_message.handler is inbox
+    subscribed.on_message(None)
+    assert not subscribed.on_message
+
+
+def test_what_is_no_function_is_no_handler(create):
+    client = create()
+    if not isinstance(type(client).on_message, property):
+        for event in EVENTS:
+            with pytest.raises(TypeError, match=event):
+                setattr(client, event, "a name")
+    with pytest.raises(TypeError):
+        client.message_callback_add("a", "a name")
+
+
+@pytest.mark.needs("tcp")
+def test_the_receiving_queue_drops_qos_0_past_its_bound_and_says_so(talking, caplog):
+    client, conversation = talking(max_received=5)
+    entered, go_on, inbox = threading.Event(), threading.Event(), Inbox()
+
+    def handler(client, userdata, message):
+        entered.set()
+        go_on.wait(5)
+        inbox(client, userdata, message)
+
+    client.on_message = handler
+    conversation.send(Publish("a", b"0"))
+    assert entered.wait(5)
+    conversation.send(*(Publish("a", str(number).encode()) for number in range(1, 11)))
+    assert eventually(lambda: client.statistics.received == 11)
+    go_on.set()
+    assert inbox.texts(6) == ["0", "1", "2", "3", "4", "5"]
+    assert client.statistics.dropped["receive queue full"] == 5
+    assert "max_received" in caplog.text
+
+
+def test_hooks_see_a_message_on_its_way(client, topic):
+    seen = Recorder()
+
+    class Watch:
+        @juham.hookimpl
+        def jmqtt_handled(self, client, message, handler, seconds, exception):
+            seen(message.payload, type(exception))
+
+    def bad(client, userdata, message):
+        raise KeyError("on purpose")
+
+    plugin = Watch()
+    juham.hooks.hooks.register(plugin)
+    try:
+        client.on_message = bad
+        client.subscribe(topic, qos=1).wait(5)
+        client.publish(topic, "x", qos=1)
+        assert seen.next() == (b"x", KeyError)
+    finally:
+        juham.hooks.hooks.unregister(plugin)
+
+
+def test_what_waits_is_handled_before_the_close_returns(client, observer, topic):
+    inbox, pause = Inbox(), threading.Event()
+
+    def handler(client, userdata, message):
+        pause.wait(0.005)
+        inbox(client, userdata, message)
+
+    client.on_message = handler
+    client.subscribe(topic, qos=1).wait(5)
+    for number in range(20):
+        client.publish(topic, str(number), qos=1)
+    assert eventually(lambda: client.statistics.received == 20)
+    client.disconnect_from_server()
+    assert inbox.count == 20
+
+
+def test_a_handler_that_outlives_the_close_does_not_stop_the_next_ones(connect, topic):
+    client = connect(close_timeout=0.1)
+    entered, go_on, inbox = threading.Event(), threading.Event(), Inbox()
+
+    def slow(client, userdata, message):
+        entered.set()
+        go_on.wait(5)
+
+    client.on_message = slow
+    client.subscribe(topic, qos=1).wait(5)
+    client.publish(topic, "slow", qos=1).wait(5)
+    assert entered.wait(5)
+    client.disconnect_from_server()
+    client.on_message = inbox
+    client.connect_to_server()
+    client.wait_until_connected(5)
+    client.loop_start()
+    go_on.set()
+    assert eventually(lambda: client.subscriptions == {topic: 1})
+    client.publish(topic, "next", qos=1).wait(5)
+    while inbox.next().payload != b"next":
+        pass  # what was not acknowledged comes again
+
+
+def test_handlers_publish_more_than_the_window(client, observer, topic):
+    observer.subscribe(f"{topic}/out")
+
+    def on_go(client, userdata, message):
+        for number in range(100):
+            client.publish(f"{topic}/out", str(number), qos=1)
+
+    client.on_message = on_go
+    client.subscribe(f"{topic}/go", qos=1).wait(5)
+    client.publish(f"{topic}/go", "x", qos=1)
+    assert observer.texts(100) == [str(number) for number in range(100)]
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
+def test_what_ends_a_program_ends_loop_forever(create, broker, topic, signal):
+    client = create(**broker.options)
+
+    def handler(client, userdata, message):
+        raise signal
+
+    client.on_message = handler
+    client.connect_to_server()
+    client.wait_until_connected(5)
+    client.subscribe(topic, qos=1).wait(5)
+    client.publish(topic, "x", qos=1)
+    with pytest.raises(signal):
+        client.loop_forever()
+    assert client.is_connected()
+
+
+def test_the_ways_to_name_what_is_subscribed_to(client, topic):
+    names = [f"{topic}/{letter}" for letter in "abcde"]
+    client.subscribe(names[0]).wait(5)
+    client.subscribe((names[1], 1)).wait(5)
+    client.subscribe([(names[2], 1), (names[3], 0)]).wait(5)
+    client.subscribe(Subscription(names[4], 1)).wait(5)
+    assert client.subscriptions == dict(zip(names, (0, 1, 1, 0, 1), strict=True))
+
+
+def test_the_url_names_the_backend(backend, broker, closing):
+    client = closing(juham.connect(broker.url.replace("://", f"+{backend}://")))
+    assert client.is_connected()
+    assert type(client) is type(closing(juham.create(backend)))
+
+
+def test_the_environment_names_broker_and_backend(backend, broker, closing, monkeypatch):
+    monkeypatch.setenv("JUHAM_URL", f"{broker.url}?client_id=from-environment")
+    monkeypatch.setenv("JUHAM_BACKEND", backend)
+    client = closing(juham.connect())
+    assert client.is_connected()
+    assert client.client_id == "from-environment"
+    assert type(client) is type(closing(juham.create(backend)))
