@@ -97,7 +97,7 @@ class JMemory(JMqtt):
             return 0
         packet = _packet_of(message)
         with hub.lock:
-            key = self._exchanges.start(packet)
+            key = self._exchanges.start(packet, self._wanted_id)
         turn = self._delivery.turn
         turn.sender = threading.get_ident()  # another client's inline handler must not wait for this here
         try:

@@ -100,7 +100,10 @@ class UnsubscribeRequest:
 class Library(Protocol):
     """The primitives of a backend that this module calls; see :class:`~juham_core.jmqtt.JMqtt`."""
 
+    _wanted_id: int
+
     def _publish(self, message: MqttMsg) -> int: ...
+    def _pubrel(self, key: int, message: MqttMsg) -> None: ...
     def _subscribe(self, subscriptions: list[Subscription]) -> int: ...
     def _unsubscribe(self, topic_filters: list[str]) -> int: ...
 
@@ -182,6 +185,13 @@ class Outgoing:
         """Send a subscribe or unsubscribe while connected; the ledger remembers it if that fails."""
         self._controls.append(request)
         self.hand_over()
+
+    def session(self, *, present: bool, kept: bool) -> None:
+        """Before :meth:`up`: whether the broker has the session, and will keep it for another connection."""
+
+    def may_release(self, key: int) -> bool:  # noqa: ARG002 - the outbox needs it
+        """PUBREC has come: True if PUBREL may follow at once; False if the library will be told."""
+        return True
 
     def up(self, resent: bool, requests: Sequence[SubscribeRequest | UnsubscribeRequest]) -> None:
         """Begin to hand over, subscriptions first: a connection stands.
@@ -310,7 +320,7 @@ class Outgoing:
         receipt.sent_at = time.monotonic()
         self._in_flight.sending()
         try:
-            key = self._library._publish(message)
+            key = self._hand(receipt, message)
         except NotConnectedError:
             # The connection went while we were at it: the message keeps its place for the next one.
             self._queue.appendleft(receipt)
@@ -324,6 +334,10 @@ class Outgoing:
         if early is not None:
             self._finish(*early)
         return True
+
+    def _hand(self, receipt: PublishReceipt, message: MqttMsg) -> int:  # noqa: ARG002 - the outbox needs it
+        """Hand a publish to the library; return its key."""
+        return self._library._publish(message)
 
     def _send_control(self, request: SubscribeRequest | UnsubscribeRequest) -> None:
         request.sent_at = time.monotonic()

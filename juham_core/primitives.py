@@ -52,6 +52,8 @@ class Backend(ABC):
     """The half of a client that its library shapes; see :class:`~juham_core.jmqtt.JMqtt` for the other."""
 
     name: str
+    _wanted_id: int = 0
+    """The packet identifier for what :meth:`_publish` is given next; 0: any that is free."""
 
     def _set_up(self, name: str) -> None:
         """Make the parts that all backends share; no ``__init__``, for a backend may have a second base."""
@@ -124,7 +126,23 @@ class Backend(ABC):
 
         For QoS 1 and 2, called by one thread at a time, for QoS 0 by any number, and the key is ignored. It
         must not block on the network. Raise NotConnectedError if the library did not take the message.
+
+        ``self._wanted_id``, unless 0, is the packet identifier to use, and the key (MQTT 5 section 2.2.1): by
+        it the outbox goes on, in the session of a process that was killed, with what that one had sent. Every
+        backend with QoS 2 has to use it, or its messages and those of the dead process would be taken for one
+        another. Whatever else needs an identifier takes one above 60,000 from then on.
         """
+
+    def _pubrel(self, key: int, message: MqttMsg) -> None:
+        """Send PUBREL for a message of QoS 2, after :meth:`_pubrec` has returned False; on any thread.
+
+        It may be of an earlier process, and known to the library by nothing but this: PUBCOMP is reported to
+        :meth:`_acknowledged` as for any other, and one that says "packet identifier not found" as a success
+        (MQTT 5 section 3.7.2.1), for the broker had finished. ``message`` is for a library that publishes
+        again by itself what a broker without the session has lost. Raise NotConnectedError if PUBREL was not
+        sent.
+        """
+        raise NotSupportedError(f"{self.name} cannot release {message.topic!r}, message {key}")
 
     @abstractmethod
     def _subscribe(self, subscriptions: list[Subscription]) -> int:
@@ -192,6 +210,7 @@ class Backend(ABC):
                 self._options.max_inflight, properties.get("receive_maximum", self._options.max_inflight)
             )
             self._outgoing.limits = BrokerLimits.announced(properties)
+            self._outgoing.session(present=session_present, kept=not self._attempted.clean_start)
             self._ledger.orphan(self._outgoing.leftover())
             if not session_present:
                 self._copies.clear()
@@ -227,6 +246,14 @@ class Backend(ABC):
     def _acknowledged(self, key: int, reason_code: int = 0, properties: Properties | None = None) -> None:
         """Report PUBACK or PUBCOMP, or the PUBREC that ends an exchange with a refusal."""
         self._outgoing.acknowledged(key, (reason_code, properties))
+
+    def _pubrec(self, key: int) -> bool:
+        """Report PUBREC, unless it refuses; True: send PUBREL now.
+
+        False: leave the message as one that is to be published again, if the connection is lost, until
+        :meth:`_pubrel` is called. The outbox first notes on disk that the broker has it.
+        """
+        return self._outgoing.may_release(key)
 
     def _suback(self, key: int, reason_codes: list[int], properties: Properties | None = None) -> None:
         """Report SUBACK."""

@@ -277,8 +277,8 @@ def test_the_window_holds_what_is_not_struck_out_yet(make, topic):
             most[0] = max(most[0], len(handed) - len(struck))
         return publish(message)
 
-    def _transact(removals, rows):
-        transact(removals, rows)
+    def _transact(removals, rows, releases=()):
+        transact(removals, rows, releases)
         with lock:
             struck.update(range(len(struck), len(struck) + len(removals)))
 

@@ -33,6 +33,7 @@ CREATE TABLE messages (
     payload BLOB NOT NULL
 );
 CREATE TABLE damaged AS SELECT * FROM messages;
+CREATE TABLE released (id INTEGER PRIMARY KEY);
 """
 _PARTS: Final = ("", "-wal", "-shm")
 """What SQLite calls the files that belong together."""

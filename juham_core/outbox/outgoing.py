@@ -6,6 +6,7 @@ library's thread never waits for the disk: what it reports is written by a threa
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
@@ -22,6 +23,7 @@ from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import OutboxBounds
 from juham_core.outbox.store import Entry, Row, Store
 from juham_core.outgoing import Outgoing
+from juham_core.wire.exchanges import WANTED
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import UNSPECIFIED_ERROR
 
@@ -92,6 +94,10 @@ class StoredOutgoing(Outgoing):
         self._wake = threading.Event()
         self._at_once = threading.Event()
         self._ending = 0
+        self._session_kept = False
+        self._sessions = 0
+        self._handed: dict[int, tuple[int, MqttMsg]] = {}
+        """Messages with the library, and their numbers, by packet identifier."""
         self._counting = threading.Lock()
         self._stopping = False
         self._closed = False
@@ -294,6 +300,42 @@ class StoredOutgoing(Outgoing):
 
     # --- sending ------------------------------------------------------------------------------------
 
+    def session(self, *, present: bool, kept: bool) -> None:
+        """See :meth:`juham_core.outgoing.Outgoing.session`."""
+        self._session_kept = kept
+        self._sessions += 1
+        store = self._store
+        if not present and store is not None and store.released:
+            store.forget_released()
+
+    def may_release(self, key: int) -> bool:
+        """False where the session outlives the process: first it is noted that the broker has it."""
+        store, handed = self._store, self._handed.get(key)
+        if not self._session_kept or store is None or handed is None:
+            return True
+        number, message = handed
+        store.release_later(number, partial(self._release, key, message, self._sessions))
+        self._tell(at_once=True)
+        return False
+
+    def _release(self, key: int, message: MqttMsg, session: int) -> None:
+        if session != self._sessions:
+            return  # the message is published again on the new connection, and PUBREC comes again
+        with contextlib.suppress(NotConnectedError):
+            self._library._pubrel(key, message)
+
+    def _hand(self, receipt: PublishReceipt, message: MqttMsg) -> int:
+        assert isinstance(receipt, StoredReceipt)
+        number, store = receipt.number, self._store
+        key = (number - 1) % WANTED + 1
+        if self._handed.setdefault(key, (number, message))[0] != number:
+            key = 0  # one that is 60,000 messages older still has it
+        if key and store is not None and number in store.released:
+            self._library._pubrel(key, message)
+            return key
+        self._library._wanted_id = key
+        return super()._hand(receipt, message)
+
     def _send_publish(self, receipt: PublishReceipt) -> bool:
         assert isinstance(receipt, StoredReceipt)
         message = receipt._message
@@ -360,6 +402,9 @@ class StoredOutgoing(Outgoing):
 
     def _strike_out(self, receipt: StoredReceipt, done: Callable[[], object] | None) -> None:
         store = self._store
+        key = (receipt.number - 1) % WANTED + 1
+        if self._handed.get(key, (0,))[0] == receipt.number:
+            del self._handed[key]
         if self._loaded.pop(receipt.number, None) is not None:
             with self._counting:
                 self._loaded_bytes -= receipt.size
@@ -388,6 +433,7 @@ class StoredOutgoing(Outgoing):
         with self._handing_over:
             self._in_flight.take_all()
             self._queue.clear()
+            self._handed.clear()
         with self._opening:
             receipts = [*self._loaded.values(), *self._waiting.values(), *self._told]
             self._loaded.clear()

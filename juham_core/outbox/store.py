@@ -15,7 +15,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from juham_core.errors import JuhamError, OutboxError, QueueFullError
@@ -39,6 +39,8 @@ _A_FEW: Final = 8
 _INSERT: Final = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SET_ASIDE: Final = "INSERT INTO damaged SELECT * FROM messages WHERE id = ?"
 _DELETE: Final = "DELETE FROM messages WHERE id = ?"
+_RELEASE: Final = "INSERT OR IGNORE INTO released VALUES (?)"
+_END_RELEASE: Final = "DELETE FROM released WHERE id = ?"
 _SELECT: Final = (
     "SELECT id, size, mid, qos, retain, expires_at, checksum, CAST(topic AS BLOB), properties, payload "
     "FROM messages WHERE id > ? ORDER BY id"
@@ -122,17 +124,21 @@ class Store:
         self._removals: deque[Removal] = deque()
         self._endings: deque[Removal] = deque()
         """Removals that somebody waits for: only :meth:`write` calls back, never a publishing thread."""
+        self._releases: deque[tuple[int, Callable[[], object]]] = deque()
         self._file_lock = FileLock(self.path)
         try:
             self._connection, self.set_aside = open_file(self.path, bounds.sync)
             counted = self._connection.execute("SELECT count(*), total(size), max(id) FROM messages")
             count, size, last = counted.fetchone()
+            released = self._connection.execute("SELECT id FROM released").fetchall()
         except sqlite3.Error as exc:
             self._file_lock.release()
             raise OutboxError(f"the outbox {self.path!r} cannot be used: {exc}") from exc
         except BaseException:
             self._file_lock.release()
             raise
+        self.released: set[int] = {number for (number,) in released}
+        """Numbers of messages of QoS 2 that the broker has said to have: of these only PUBREL may be sent."""
         self.count: int = count
         self.size = int(size)
         self.inherited: int = last or 0
@@ -151,7 +157,7 @@ class Store:
     @property
     def unwritten(self) -> bool:
         """True if something waits to be written."""
-        return bool(self._pending or self._removals or self._endings)
+        return bool(self._pending or self._removals or self._endings or self._releases)
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -174,17 +180,35 @@ class Store:
         """Have a message struck out by the next :meth:`write`, and ``done`` called then, no lock held."""
         (self._removals if done is None else self._endings).append((number, size, done))
 
+    def release_later(self, number: int, done: Callable[[], object]) -> None:
+        """Have the next :meth:`write` note that the broker has a message of QoS 2, and call ``done``."""
+        self._releases.append((number, done))
+
+    def forget_released(self) -> None:
+        """The broker has lost the session: what it had said to have is to be published again."""
+        with self.lock:
+            try:
+                self._connection.execute("DELETE FROM released")
+            except sqlite3.Error:
+                log.exception("the outbox %r", self.path)
+            self._releases.clear()
+            self.released.clear()
+
     def write(self) -> list[Entry]:
         """Write all that waits; return what was to be stored, each entry with its error or without."""
         with self.lock:
-            endings = _drained(self._endings)
-            entries = self._write(_drained(self._removals) + endings)
+            endings, releases = _drained(self._endings), _drained(self._releases)
+            over = {number for number, _, _ in endings}
+            noted = [number for number, _ in releases if number not in over]
+            entries = self._write(_drained(self._removals) + endings, noted)
         for _, _, done in endings:
             if done is not None:
                 done()
+        for _, done in releases:
+            done()
         return entries
 
-    def _write(self, removals: list[Removal]) -> list[Entry]:
+    def _write(self, removals: list[Removal], releases: list[int] | None = None) -> list[Entry]:
         count, size = self.count - len(removals), self.size - sum(each[1] for each in removals)
         accepted: list[Entry] = []
         rows = []
@@ -201,9 +225,9 @@ class Store:
         try:
             if rows:
                 self._keep_room(sum(entry.size for entry in accepted))
-            self._transact(removals, rows)
+            self._transact(removals, rows, releases or ())
         except sqlite3.Error as exc:
-            self._failed(exc, removals, accepted)
+            self._failed(exc, removals, accepted, releases or ())
         else:
             self.last += len(accepted)
             self.count, self.size = count, size
@@ -248,23 +272,42 @@ class Store:
                 self._connection.execute("PRAGMA incremental_vacuum(64)").fetchall()
                 self._checkpoint()
 
-    def _transact(self, removals: list[Removal], rows: list[tuple[Any, ...]]) -> None:
-        if not self._open or not (removals or rows):
+    def _transact(
+        self, removals: list[Removal], rows: list[tuple[Any, ...]], releases: Sequence[int] = ()
+    ) -> None:
+        if not self._open or not (removals or rows or releases):
             return
+        ended = [number for number, _, _ in removals if number in self.released]
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         try:
             if removals:
                 self._connection.executemany(_DELETE, [(number,) for number, _, _ in removals])
+            if ended:
+                self._connection.executemany(_END_RELEASE, [(number,) for number in ended])
             if rows:
                 self._connection.executemany(_INSERT, rows)
+            if releases:
+                self._connection.executemany(_RELEASE, [(number,) for number in releases])
             execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 execute("ROLLBACK")
             raise
+        self.released.difference_update(ended)
+        self.released.update(releases)
 
-    def _failed(self, exc: sqlite3.Error, removals: list[Removal], accepted: list[Entry]) -> None:
+    def _failed(
+        self, exc: sqlite3.Error, removals: list[Removal], accepted: list[Entry], releases: Sequence[int]
+    ) -> None:
+        if releases:
+            log.error(
+                "the outbox %r: that the broker has %d messages of QoS 2 cannot be noted, and they would be "
+                "sent again if the process ended now: %s",
+                self.path,
+                len(releases),
+                exc,
+            )
         for entry in accepted:
             entry.error = self._error("store the message, which was not accepted", exc)
             entry.number = 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from juham_core.errors import QueueFullError
 from juham_core.wire.packets import Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, SUCCESS, UNSPECIFIED_ERROR
+
+WANTED: Final = 60_000
+"""The last of the identifiers that an outbox may want; others are taken from above."""
 
 
 class Finished(NamedTuple):
@@ -40,11 +43,18 @@ class Exchanges:
         """The answer has come."""
         self._requests.discard(packet_id)
 
-    def start(self, packet: Publish) -> int:
-        """Give a PUBLISH of QoS 1 or 2 its identifier and keep it until it is acknowledged."""
-        packet.packet_id = self._next_id()
+    def start(self, packet: Publish, wanted: int = 0) -> int:
+        """Give a PUBLISH of QoS 1 or 2 its identifier, and keep it until it is acknowledged."""
+        if wanted:
+            self._last_id = max(self._last_id, WANTED)
+        packet.packet_id = wanted if wanted and wanted not in self._requests else self._next_id()
         self._outgoing[packet.packet_id] = packet
         return packet.packet_id
+
+    def release(self, packet_id: int) -> Pubrel:
+        """What ends the exchange of a message that the broker has, of this process or an earlier one."""
+        release = self._outgoing[packet_id] = Pubrel(packet_id)
+        return release
 
     def answered(self, packet: Puback | Pubrec | Pubcomp) -> Packet | Finished | None:
         """Take an answer: what to send next, or that the exchange is over, or None if there was none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from functools import partial
 from pathlib import Path
@@ -63,8 +64,29 @@ class JDeletesAtTheEnd(JStores):
         def _make_store(self):
             store = super()._make_store()
             transact = store._transact
-            store._transact = lambda removals, rows: transact([], rows)
+            store._transact = lambda removals, rows, releases=(): transact([], rows, releases)
             return store
+
+
+@mutant("outbox.goes_on_at_pubrec", "has other packet identifiers in each process")
+class JNumbersByProcess(JStores):
+    def _publish(self, message):
+        self._wanted_id += os.getpid() % 5000
+        return super()._publish(message)
+
+
+@mutant("outbox.goes_on_at_pubcomp", "does not note what it releases")
+class JNotesNoReleases(JStores):
+    class Outgoing(StoredOutgoing):
+        def may_release(self, key):
+            return True
+
+
+@mutant("outbox.killed_session", "begins with the packet identifier 1 in each process")
+class JBeginsAtOne(JStores):
+    def _publish(self, message):
+        self._wanted_id = 0
+        return super()._publish(message)
 
 
 class ReadsBackwards(Store):

@@ -123,11 +123,16 @@ class JToy(JMqtt):
         key = 0
         if message.qos:
             with self._state:
-                key = self._exchanges.start(packet)
+                key = self._exchanges.start(packet, self._wanted_id)
         elif not select.select([], [self._sock], [], PATIENT)[1]:
             raise QueueFullError("the broker does not read: the message was not accepted")
         self._send(packet)
         return key
+
+    def _pubrel(self, key, message):
+        with self._state:
+            release = self._exchanges.release(key)
+        self._send(release)
 
     def _subscribe(self, subscriptions):
         with self._state:
@@ -262,6 +267,9 @@ class JToy(JMqtt):
         self._send(answer)
 
     def _on_answer(self, packet):
+        taken = isinstance(packet, packets.Pubrec) and packet.reason_code < 0x80
+        if taken and not self._pubrec(packet.packet_id):
+            return
         with self._state:
             result = self._exchanges.answered(packet)
         if isinstance(result, Finished):

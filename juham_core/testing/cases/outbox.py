@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import random
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from juham_core.errors import NotConnectedError, OutboxError, PublishError, QueueFullError
 from juham_core.jmqtt import JMqtt
+from juham_core.testing.cases.losing import lasting
 from juham_core.testing.cases.publisher import Told, kill_at_random, publishing
 from juham_core.testing.definition import FAULTS, case
 from juham_core.testing.kit import Kit
-from juham_core.wire import Publish
+from juham_core.testing.script import Rule
+from juham_core.wire import Packet, Publish
 
 _KILLS = 3
+_SESSION_2 = ("persistent_session", "qos_2")
 _ENDLESS = 1_000_000
 _EXPIRY = 1000
 _AWAY = 100.0
@@ -49,6 +53,25 @@ class OutboxCases:
         assert not twice & told.done, f"done, and sent again: {sorted(twice & told.done)}"
         window = kit.create().options.max_inflight
         assert len(twice) <= _KILLS * window, f"more were doubled than could be in flight: {sorted(twice)}"
+
+    # --- the process is killed, and the session is still there --------------------------------------
+
+    @case("outbox.goes_on_at_pubrec", on=FAULTS, needs=_SESSION_2)
+    def goes_on_at_pubrec(self, kit: Kit) -> None:
+        """A QoS 2 message whose PUBREC the dead process did not see is sent again as the same one."""
+        assert _goes_on(kit, lambda where: kit.broker.before("pubrec", where=where)) == list(range(20))
+
+    @case("outbox.goes_on_at_pubcomp", on=FAULTS, needs=_SESSION_2)
+    def goes_on_at_pubcomp(self, kit: Kit) -> None:
+        """A QoS 2 message that the dead process had released is not published again."""
+        assert _goes_on(kit, lambda where: kit.broker.before("pubcomp", where=where)) == list(range(20))
+
+    @case("outbox.killed_session", on=FAULTS, needs=_SESSION_2, seconds=90)
+    def killed_session(self, kit: Kit) -> None:
+        """Killed at random moments, a publisher with a session loses nothing, and nothing arrives twice."""
+        _told, seen = _killed(kit, 2, **lasting(kit))
+        twice = {number for number in seen if seen.count(number) > 1}
+        assert not twice, f"arrived more than once: {sorted(twice)}"
 
     # --- from one client to the next ----------------------------------------------------------------
 
@@ -245,10 +268,39 @@ def _sent_by_the_next(kit: Kit, qos: int) -> list[int]:
     return _numbers(observer.drain())
 
 
-def _killed(kit: Kit, qos: int) -> tuple[Told, list[int]]:
+class _Between:
+    """True of packets from one number to another, whichever they are."""
+
+    def __init__(self, after: int, last: int) -> None:
+        self.count = 0
+        self._after, self._last = after, last
+
+    def __call__(self, _packet: Packet) -> bool:
+        self.count += 1
+        return self._after < self.count <= self._last
+
+
+def _goes_on(kit: Kit, rule: Callable[[_Between], Rule]) -> list[int]:
+    """What arrives of 20 messages, in order of numbers, if the first process dies with ten of them half done."""
+    withheld = _Between(5, 15)
+    rule(withheld).withhold()
+    observer = kit.observer(f"{kit.topic}/#")
+    template = kit.create(**_stored(kit), **lasting(kit))
+    with publishing(template, kit.topic, 2, count=15) as publisher:
+        for told in publisher.lines():
+            if len(told.done) == 5 and len(told.accepted) == 15:
+                break
+        kit.eventually(lambda: withheld.count >= 15, "ten exchanges are cut short")
+        publisher.kill()
+    with publishing(template, kit.topic, 2, 15, 5) as publisher:
+        publisher.finish()
+    return sorted(_numbers(observer.drain()))
+
+
+def _killed(kit: Kit, qos: int, **options: Any) -> tuple[Told, list[int]]:
     """Kill publishers one after the other and let the last one finish; what they told, and what arrived."""
     kit.broker.wire.enabled = False
-    template = kit.create(**_stored(kit))
+    template = kit.create(**_stored(kit), **options)
     observer = kit.observer(f"{kit.topic}/#")
     told = Told()
     for round_number in range(_KILLS + 1):

@@ -17,7 +17,7 @@ from juham_core.options import Options
 from juham_core.wire import packets
 from juham_core.wire.exchanges import Finished
 from juham_core.wire.packets import Packet, Subscription
-from juham_core.wire.reasons import PROTOCOL_ERROR
+from juham_core.wire.reasons import PROTOCOL_ERROR, UNSPECIFIED_ERROR
 from juham_gmqtt import library
 from juham_gmqtt.home import CallersLoop, Home, OwnThread
 from juham_gmqtt.link import Link
@@ -95,7 +95,11 @@ class JGmqtt(JMqtt):
         if message.qos == 0:
             link.send(library.build_publish(message, link.protocol)[1], bounded=True)
             return 0
-        return session.start(message, link)
+        return session.start(message, link, self._wanted_id)
+
+    def _pubrel(self, key: int, message: MqttMsg) -> None:  # noqa: ARG002 - JMqtt publishes it again
+        link, session = self._connected()
+        link.send(session.release(key))
 
     def _subscribe(self, subscriptions: list[Subscription]) -> int:
         link, session = self._connected()
@@ -179,6 +183,13 @@ class JGmqtt(JMqtt):
     def _on_answer_packet(
         self, link: Link, session: Session, packet: packets.Puback | packets.Pubrec | packets.Pubcomp
     ) -> None:
+        if (
+            isinstance(packet, packets.Pubrec)
+            and packet.reason_code < UNSPECIFIED_ERROR
+            and session.awaits_pubrec(packet.packet_id)
+            and not self._pubrec(packet.packet_id)
+        ):
+            return  # JMqtt says when it may be released
         result = session.answered(packet)
         if isinstance(result, Finished):
             self._acknowledged(result.packet_id, result.reason_code, result.properties)

@@ -10,6 +10,7 @@ Private names of gmqtt 0.8 in use, looked for when this module is imported:
 
 * ``Client._connection``, ``_connack_received``, ``_connection_state``, ``_package_handler``,
   ``_persistent_storage``
+* ``IdGenerator._last_used_id``, ``_used_ids``
 * ``MQTTConnection._keepalive``, ``_keep_connection``, ``_last_data_in``, ``_last_data_out``
 * ``MQTTProtocol._read_loop``
 """
@@ -31,6 +32,7 @@ from juham_core.errors import NotSupportedError, OptionError, PayloadError
 from juham_core.message import MqttMsg
 from juham_core.options import Options
 from juham_core.wire.decoder import LARGEST_PACKET
+from juham_core.wire.exchanges import WANTED
 from juham_core.wire.packets import MQTT_5, Subscription
 from juham_core.wire.properties import Properties
 from juham_gmqtt.properties import to_gmqtt
@@ -49,6 +51,7 @@ _CLIENT_NAMES: Final = (
     "_package_handler",
     "_persistent_storage",
 )
+_IDENTIFIER_NAMES: Final = ("_last_used_id", "_used_ids")
 _CONNECTION_NAMES: Final = ("_keepalive", "_keep_connection", "_last_data_in", "_last_data_out")
 
 
@@ -205,13 +208,22 @@ def identifiers_of(client: Any) -> Any:
     return client._package_handler.id_generator
 
 
-def build_publish(message: MqttMsg, protocol: Any) -> tuple[int, bytearray]:
-    """Packet identifier (None at QoS 0) and PUBLISH.
+def build_publish(message: MqttMsg, protocol: Any, wanted: int = 0) -> tuple[int, bytearray]:
+    """Packet identifier (None at QoS 0, the wanted one unless that is 0) and PUBLISH.
 
     Raises PayloadError if the packet is larger than MQTT allows, and OverflowError if all packet identifiers
     are in use.
     """
     properties = to_gmqtt(message._properties)
+    if wanted:
+        identifiers = protocol.id_generator
+        last = identifiers._last_used_id
+        identifiers._used_ids.discard(wanted)
+        identifiers._last_used_id = wanted - 1
+        try:
+            return build_publish(message, protocol)
+        finally:
+            identifiers._last_used_id = max(last, WANTED)
     packet_id, package = PublishPacket.build_package(
         gmqtt.Message(message.topic, message.payload, message.qos, message.retain, **properties), protocol
     )
@@ -258,6 +270,8 @@ def _check() -> None:
     client = gmqtt.Client("check")
     set_in_connection = MQTTConnection.__init__.__code__.co_names
     lacking = [f"Client.{name}" for name in _CLIENT_NAMES if not hasattr(client, name)]
+    identifiers = identifiers_of(client)
+    lacking += [f"IdGenerator.{name}" for name in _IDENTIFIER_NAMES if not hasattr(identifiers, name)]
     lacking += [f"MQTTConnection.{name}" for name in _CONNECTION_NAMES if name not in set_in_connection]
     lacking += [] if hasattr(MQTTProtocol, "_read_loop") else ["MQTTProtocol._read_loop"]
     if lacking:

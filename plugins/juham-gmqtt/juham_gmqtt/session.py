@@ -35,6 +35,7 @@ class Session:
         self._lock = threading.Lock()
         self._requests: set[int] = set()
         self._in_flight: set[int] = set()
+        self._releases: set[int] = set()  # of those in flight, what PUBCOMP is awaited for
         self._resumed: set[int] = set()
         # QoS 2 messages received and not yet released; True where PUBREC may be sent.
         self._received: dict[int, bool] = {}
@@ -45,15 +46,21 @@ class Session:
         """True if a connection with these options may continue this session."""
         return (self._client_id, self._protocol) == (options.client_id, options.protocol)
 
-    def start(self, message: MqttMsg, link: Link) -> int:
-        """Send a message of QoS 1 or 2 and keep it until it is acknowledged; return its identifier."""
+    def start(self, message: MqttMsg, link: Link, wanted: int) -> int:
+        """Send a message of QoS 1 or 2 and keep it until it is acknowledged; return its identifier.
+
+        It is the wanted one, unless that is 0; if that is in use, then by the same message.
+        """
         with self._lock:
             try:
-                packet_id, package = library.build_publish(message, link.protocol)
+                if wanted in self._requests:
+                    wanted = 0
+                packet_id, package = library.build_publish(message, link.protocol, wanted)
             except OverflowError as exc:
                 raise QueueFullError("all packet identifiers are in use: lower max_inflight") from exc
             self._storage.push_message(packet_id, package)
             self._in_flight.add(packet_id)
+            self._releases.discard(packet_id)
         try:
             link.send(package)
         except NotConnectedError:
@@ -87,6 +94,7 @@ class Session:
                 return self._answer(library.PUBREL, packet_id, PACKET_IDENTIFIER_NOT_FOUND)
             release = self._answer(library.PUBREL, packet_id)
             with self._lock:
+                self._releases.add(packet_id)
                 self._storage.push_message(packet_id, release)
             return release
         if not known:
@@ -95,6 +103,21 @@ class Session:
             code = 0  # the broker had finished before the connection broke: no error (section 3.7.2.1)
         self._finish(packet_id)
         return Finished(packet_id, code, packet.properties)
+
+    def awaits_pubrec(self, packet_id: int) -> bool:
+        """True if PUBREC is what comes next for a message of ours."""
+        return packet_id in self._in_flight and packet_id not in self._releases
+
+    def release(self, packet_id: int) -> bytes:
+        """The PUBREL for a message that the broker has, from us or from an earlier process."""
+        release = self._answer(library.PUBREL, packet_id)
+        with self._lock:
+            if packet_id not in self._in_flight:
+                self._in_flight.add(packet_id)
+                self._resumed.add(packet_id)
+            self._releases.add(packet_id)
+            self._storage.push_message(packet_id, release)
+        return release
 
     def disconnected(self) -> None:
         """The connection is gone: so are its subscription requests and what it was owed."""
@@ -160,5 +183,6 @@ class Session:
     def _finish(self, packet_id: int) -> None:
         with self._lock:
             self._in_flight.discard(packet_id)
+            self._releases.discard(packet_id)
             self._storage.remove_message_by_mid(packet_id)
             self._identifiers.free_id(packet_id)

@@ -96,7 +96,7 @@ class JNative(JMqtt):
             link.send(self._encoder.encode(message), bounded=True)
             return 0
         session = link.session
-        packet_id = session.next_id()
+        packet_id = session.next_id(self._wanted_id)
         package = self._encoder.encode(message, packet_id)
         session.publishes[packet_id] = package
         try:
@@ -105,6 +105,12 @@ class JNative(JMqtt):
             session.publishes.pop(packet_id, None)  # it keeps its place in JMqtt's queue, for one sending
             raise
         return packet_id
+
+    def _pubrel(self, key: int, message: MqttMsg) -> None:  # noqa: ARG002 - JMqtt publishes it again
+        link = self._link
+        if link is None:
+            raise _not_connected()
+        link.send(link.session.release(key))
 
     def _subscribe(self, subscriptions: list[Subscription]) -> int:
         number = subscriptions[0].identifier

@@ -36,7 +36,7 @@ from juham_core.wire import (
 )
 from juham_core.wire.aliases import TopicAliases
 from juham_core.wire.exchanges import Finished
-from juham_core.wire.reasons import PROTOCOL_ERROR
+from juham_core.wire.reasons import PROTOCOL_ERROR, UNSPECIFIED_ERROR
 from juham_native.lazy import LazyMessage, end_of_properties
 from juham_native.session import Session
 
@@ -63,6 +63,7 @@ class Client(Interface):
     def _received_many(self, messages: list[MqttMsg]) -> None: ...
     def _acknowledged_many(self, keys: list[int]) -> None: ...
     def _acknowledged(self, key: int, reason_code: int, properties: Properties) -> None: ...
+    def _pubrec(self, key: int) -> bool: ...
     def _suback(self, key: int, reason_codes: list[int], properties: Properties) -> None: ...
     def _unsuback(self, key: int, reason_codes: list[int], properties: Properties) -> None: ...
     def _said_goodbye(self, packet: Disconnect) -> None: ...
@@ -327,6 +328,13 @@ class MqttProtocol:
             self._topics[encoded] = topic
 
     def _on_answer(self, packet: Puback | Pubrec | Pubcomp) -> None:
+        if (
+            isinstance(packet, Pubrec)
+            and packet.reason_code < UNSPECIFIED_ERROR
+            and packet.packet_id in self._session.publishes
+            and not self._client._pubrec(packet.packet_id)
+        ):
+            return  # JMqtt says when it may be released
         result = self._session.answered(packet)
         if isinstance(result, Finished):
             self._client._acknowledged(result.packet_id, result.reason_code, result.properties)

@@ -7,7 +7,7 @@ from typing import Final
 from juham_core.errors import QueueFullError
 from juham_core.options import Options
 from juham_core.wire import Puback, Pubcomp, Publish, Pubrec, Pubrel, encode
-from juham_core.wire.exchanges import Finished
+from juham_core.wire.exchanges import WANTED, Finished
 from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, UNSPECIFIED_ERROR
 
 DUP: Final = 0x08
@@ -44,8 +44,12 @@ class Session:
 
     # --- what we send -------------------------------------------------------------------------------
 
-    def next_id(self) -> int:
-        """An identifier that is not in use; QueueFullError if all are."""
+    def next_id(self, wanted: int = 0) -> int:
+        """An identifier that is not in use, the wanted one; QueueFullError if all are."""
+        if wanted:
+            self._last_id = max(self._last_id, WANTED)
+            if wanted not in self._requests:
+                return wanted  # if it is in use, then by the same message, from before it was put aside
         packet_id = self._last_id
         for _ in range(_LAST):
             packet_id = packet_id % _LAST + 1
@@ -87,6 +91,13 @@ class Session:
         if self.publishes.pop(packet_id, None) is None:
             return None
         return Finished(packet_id, code, packet.properties)
+
+    def release(self, packet_id: int) -> bytes:
+        """The PUBREL for a message that the broker has, from us or from an earlier process."""
+        release = self._releases[packet_id] = encode(Pubrel(packet_id), self._protocol)
+        if self.publishes.pop(packet_id, None) is None:
+            self._resumed |= {packet_id}
+        return release
 
     def resume(self) -> list[bytes]:
         """What a resumed session begins with (section 4.4): the unanswered, in order, PUBLISH marked DUP."""

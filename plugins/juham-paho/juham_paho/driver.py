@@ -77,6 +77,10 @@ class Driver(Network):
         """See :meth:`juham_core.primitives.Backend._publish`."""
         return self._messages.publish(message)
 
+    def release(self, mid: int, message: MqttMsg) -> None:
+        """See :meth:`juham_core.primitives.Backend._pubrel`."""
+        self._messages.release(mid, message)
+
     def subscribe(self, subscriptions: list[Subscription]) -> int:
         """See :meth:`juham_core.primitives.Backend._subscribe`."""
         five = self._client._protocol == MQTTv5

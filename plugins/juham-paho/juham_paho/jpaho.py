@@ -89,5 +89,8 @@ class JPaho(JMqtt):
     def _unsubscribe(self, topic_filters: list[str]) -> int:
         return self._driver.unsubscribe(topic_filters)
 
+    def _pubrel(self, key: int, message: MqttMsg) -> None:
+        self._driver.release(key, message)
+
     def _ack(self, mid: int, qos: int) -> None:
         self._driver.ack(mid, qos)

@@ -343,6 +343,9 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
     def _unsubscribe(self, topic_filters: list[str]) -> int:
         return self._driver.unsubscribe(topic_filters)
 
+    def _pubrel(self, key: int, message: MqttMsg) -> None:
+        self._driver.release(key, message)
+
     def _ack(self, mid: int, qos: int) -> None:
         self._driver.ack(mid, qos)
 

@@ -27,10 +27,11 @@ from juham_core.errors import MalformedPacketError, NotConnectedError, QueueFull
 from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg
 from juham_core.topics import is_topic_name
+from juham_core.wire.exchanges import WANTED
 from juham_core.wire.fields import Reader
 from juham_core.wire.properties import Properties
 from juham_core.wire.property_codec import decode_properties, encode_properties
-from juham_core.wire.reasons import UNSPECIFIED_ERROR
+from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, UNSPECIFIED_ERROR
 
 log = logging.getLogger("juham.paho")
 
@@ -127,9 +128,13 @@ class Messages:
                 rc = client._send_publish(0, topic, payload, 0, retain, False, NOBODY, properties)  # type: ignore[arg-type]  # it does what paho asks of a receipt
             else:
                 with client._out_message_mutex:
-                    mid = client._mid_generate()
-                    while mid in client._out_messages:
+                    mid = self._backend._wanted_id
+                    if mid:
+                        client._last_mid = max(client._last_mid, WANTED)
+                    else:
                         mid = client._mid_generate()
+                        while mid in client._out_messages:
+                            mid = client._mid_generate()
                     kept = _kept(mid, topic, message, properties)
                     client._out_messages[mid] = kept
                     client._inflight_messages += 1
@@ -157,8 +162,10 @@ class Messages:
             f"{self._unsent:,} bytes wait for the network: the message was not accepted; publish slower"
         )
 
-    def _handle_pubackcomp(self, _name: str) -> MQTTErrorCode:
+    def _handle_pubackcomp(self, name: str) -> MQTTErrorCode:
         mid, code, properties = self._answer("puback")
+        if name == "PUBCOMP" and code == PACKET_IDENTIFIER_NOT_FOUND:
+            code = 0  # the broker had finished before the connection broke: no error (section 3.7.2.1)
         return self._end(mid, code, properties)
 
     def _handle_pubrec(self) -> MQTTErrorCode:
@@ -170,8 +177,27 @@ class Messages:
             message = client._out_messages.get(mid)
             if message is None:
                 return SUCCESS
+            if message.state != mqtt_ms_wait_for_pubcomp and not self._backend._pubrec(mid):
+                return SUCCESS  # JMqtt says when it may be released
             message.state = mqtt_ms_wait_for_pubcomp
             return self._send(PUBREL, mid)
+
+    def release(self, mid: int, message: MqttMsg) -> None:
+        """Send PUBREL for what the broker has; see :meth:`juham_core.primitives.Backend._pubrel`."""
+        client = self._client
+        with self.handing_over():
+            with client._out_message_mutex:
+                kept = client._out_messages.get(mid)
+                if kept is None:  # an earlier process has sent it
+                    properties = Packed(message.properties) if message._properties else None
+                    kept = client._out_messages[mid] = _kept(
+                        mid, message.topic.encode(), message, properties
+                    )
+                    client._inflight_messages += 1
+                kept.state = mqtt_ms_wait_for_pubcomp
+            rc = self._send(PUBREL, mid)
+        if rc != SUCCESS:
+            raise NotConnectedError(f"paho did not release the message {mid}: {rc.name}")
 
     def _end(self, mid: int, code: int, properties: Properties | None) -> MQTTErrorCode:
         client, rc = self._client, SUCCESS
