@@ -24,6 +24,7 @@ from juham_core.wire import packets
 from juham_core.wire.exchanges import Exchanges, Finished
 from juham_core.wire.packets import MQTT_5, Connect, Packet, Subscription
 from juham_core.wire.properties import Properties
+from juham_core.wire.reasons import UNSPECIFIED_ERROR
 
 
 class JMemory(JMqtt):
@@ -106,6 +107,12 @@ class JMemory(JMqtt):
             turn.sender = None
         return key
 
+    def _pubrel(self, key: int, message: MqttMsg) -> None:  # noqa: ARG002 - JMqtt publishes it again
+        hub, link = self._connected()
+        with hub.lock:
+            release = self._exchanges.release(key)
+        hub.call(link, release)
+
     def _subscribe(self, subscriptions: list[Subscription]) -> int:
         hub, link = self._connected()
         with hub.lock:
@@ -172,6 +179,13 @@ class JMemory(JMqtt):
                 self._send(unanswered)
 
     def _on_answer_packet(self, packet: packets.Puback | packets.Pubrec | packets.Pubcomp) -> None:
+        if (
+            isinstance(packet, packets.Pubrec)
+            and packet.reason_code < UNSPECIFIED_ERROR
+            and self._exchanges.awaits_pubrec(packet.packet_id)
+            and not self._pubrec(packet.packet_id)
+        ):
+            return  # JMqtt says when it may be released
         result = self._exchanges.answered(packet)
         if isinstance(result, Finished):
             self._acknowledged(result.packet_id, result.reason_code, result.properties)

@@ -295,6 +295,73 @@ def test_the_window_holds_what_is_not_struck_out_yet(make, topic):
     assert most[0] <= 5
 
 
+# --- QoS 2 from one process to the next ---------------------------------------------------------------
+
+
+def stored(path, count=3):
+    store = Store(OutboxBounds(path, 100, 1 << 20, "normal"), lambda _entries: None)
+    for number in range(count):
+        store.put(Entry(MqttMsg("a", b"%d" % number, 2), number + 1))
+    return store
+
+
+def test_a_release_is_noted_before_it_is_made(path):
+    made = []
+    with closing(stored(path)) as store:
+        store.release_later(2, lambda: made.append(set(store.released)))
+        assert (made, store.unwritten) == ([], True)
+        store.write()
+        assert made == [{2}]
+    with closing(stored(path, 0)) as store:
+        assert store.released == {2}
+        store.remove_later(2, 0, lambda: None)
+        store.write()
+        assert store.released == set()
+    with closing(stored(path, 0)) as store:
+        assert store.released == set()
+
+
+def test_what_is_over_is_not_noted_as_released(path):
+    """Else a later message in its place would be taken for one that the broker has."""
+    with closing(stored(path)) as store:
+        store.release_later(3, lambda: None)
+        store.remove_later(3, 0, lambda: None)
+        store.write()
+        assert store.released == set()
+    with closing(stored(path, 0)) as store:
+        assert store.released == set()
+
+
+def test_with_the_session_the_releases_are_forgotten(path):
+    with closing(stored(path)) as store:
+        store.release_later(1, lambda: None)
+        store.write()
+        store.release_later(2, lambda: None)
+        store.forget_released()
+        store.write()
+        assert store.released == set()
+    with closing(stored(path, 0)) as store:
+        assert store.released == set()
+
+
+def test_the_broker_forgets_what_expired_half_sent(make, topic, path):
+    session = {"protocol": 5, "clean_start": False, "client_id": "meter"}
+    first = make(**session)
+    for seconds in (1, 1000):
+        first.publish(topic, "x", qos=2, properties={"message_expiry_interval": seconds})
+    first.disconnect_from_server()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE messages SET expires_at = expires_at - 100")
+        connection.commit()
+    second, released = make(**session), []
+    pubrel = second._pubrel
+    second._pubrel = lambda key, message: (released.append(key), pubrel(key, message))
+    connect(second)
+    emptied(second)
+    assert second.statistics.dropped["expired"] == 1
+    assert released == [1, 2]  # the second one in its turn, after PUBREC
+
+
 # --- bounds -------------------------------------------------------------------------------------------
 
 

@@ -324,6 +324,17 @@ class StoredOutgoing(Outgoing):
         with contextlib.suppress(NotConnectedError):
             self._library._pubrel(key, message)
 
+    def _end_exchange(self, receipt: StoredReceipt, message: MqttMsg) -> None:
+        """Of a message that is dropped, and that an earlier process may have sent.
+
+        The broker is to forget the packet identifier: a later message with it would be taken for this one.
+        """
+        store = self._store
+        inherited = store is not None and receipt.number <= store.inherited
+        if message.qos == 2 and self._session_kept and inherited:
+            with contextlib.suppress(JuhamError):  # not connected, or a library without QoS 2
+                self._library._pubrel((receipt.number - 1) % WANTED + 1, message)
+
     def _hand(self, receipt: PublishReceipt, message: MqttMsg) -> int:
         assert isinstance(receipt, StoredReceipt)
         number, store = receipt.number, self._store
@@ -343,6 +354,7 @@ class StoredOutgoing(Outgoing):
             left = receipt.expires_at - time.time()
             if left <= 0:
                 self._dropped["expired"] += 1
+                self._end_exchange(receipt, message)
                 error = PublishError(f"publish {receipt.mid} expired before it could be sent")
                 self._give_up(receipt, error)
                 return True

@@ -30,8 +30,8 @@ _AGAINST: Final = {
     "AsyncMqtt.subscribe is all or nothing": "subscribe.refused_partly mqtt5.subscriptions_unavailable",
     "an AsyncMqtt is connected by the one loop to which it belongs": "lifecycle.connect_by_threads",
     "a program of its own, which does not use this face": """
-        reconnect.will_after_crash outbox.killed_qos_1 outbox.killed_qos_2 endurance.stalled_qos_0
-        endurance.stalled_qos_1""",
+        reconnect.will_after_crash outbox.killed_qos_1 outbox.killed_qos_2 outbox.killed_session
+        outbox.goes_on_at_pubrec outbox.goes_on_at_pubcomp endurance.stalled_qos_0 endurance.stalled_qos_1""",
 }
 """Reasons, and the cases that each stands for."""
 

@@ -51,6 +51,10 @@ class Exchanges:
         self._outgoing[packet.packet_id] = packet
         return packet.packet_id
 
+    def awaits_pubrec(self, packet_id: int) -> bool:
+        """True if PUBREC is what comes next for a message of ours."""
+        return isinstance(self._outgoing.get(packet_id), Publish)
+
     def release(self, packet_id: int) -> Pubrel:
         """What ends the exchange of a message that the broker has, of this process or an earlier one."""
         release = self._outgoing[packet_id] = Pubrel(packet_id)

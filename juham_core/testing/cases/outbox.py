@@ -281,7 +281,7 @@ class _Between:
 
 
 def _goes_on(kit: Kit, rule: Callable[[_Between], Rule]) -> list[int]:
-    """What arrives of 20 messages, in order of numbers, if the first process dies with ten of them half done."""
+    """What arrives of 20 messages, sorted, if the first process dies with ten of them half done."""
     withheld = _Between(5, 15)
     rule(withheld).withhold()
     observer = kit.observer(f"{kit.topic}/#")

@@ -21,6 +21,7 @@ class Reports:
     def __init__(self, room=1 << 20):
         self.log = []
         self.room = room
+        self.releases = True
         self.later = []
 
     def messages(self):
@@ -46,6 +47,9 @@ class Reports:
 
     def _unsuback(self, key, reason_codes, properties):
         self.log.append(("unsuback", key, reason_codes, dict(properties)))
+
+    def _pubrec(self, key):
+        return self.releases
 
     def _said_goodbye(self, packet):
         self.log.append(("goodbye", packet.reason_code, dict(packet.properties)))

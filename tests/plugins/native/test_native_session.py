@@ -142,3 +142,33 @@ class TestResuming:
         session = Session(Options(client_id="native-test", protocol=5))
         sent(session, 2, 2)
         assert session.answered(Pubrec(2)) == session.answered(Pubrec(2))
+
+
+class TestRelease:
+    """PUBREL that waits until it is noted that the broker has the message."""
+
+    @pytest.mark.parametrize("protocol", [4, 5])
+    def test_it_waits_until_it_is_made(self, protocol):
+        talk = Conversation(protocol)
+        talk.reports.releases = False
+        sent(talk.session, 7, 2, protocol)
+        talk.feed(encode(Pubrec(7), protocol))
+        assert talk.packets() == []
+        assert [package[0] for package in talk.session.resume()] == [0x3C]  # PUBLISH, for no PUBREL has gone
+        assert talk.session.release(7) == encode(Pubrel(7), protocol)
+        assert talk.session.resume() == [encode(Pubrel(7), protocol)]
+        talk.feed(encode(Pubcomp(7), protocol))
+        assert talk.reports.log == [("acknowledged", 7, 0, {})]
+
+    def test_an_earlier_process_s_is_a_success_if_the_broker_had_finished(self):
+        talk = Conversation(5)
+        talk.session.release(9)
+        talk.feed(encode(Pubcomp(9, 0x92), 5))
+        assert talk.reports.log == [("acknowledged", 9, 0, {})]
+
+    def test_a_wanted_identifier_is_given(self):
+        session = Conversation(5).session
+        assert session.next_id(5) == 5
+        assert session.request() > 60_000
+        session._requests.add(6)
+        assert session.next_id(6) > 60_000
