@@ -15,6 +15,13 @@ class JInsatiable(JToy):
         self._delivery.blocks = False
 
 
+@mutant("hostile.window_ignored_manual_ack", "bounds what waits only if it acknowledges by itself")
+class JInsatiableByHand(JToy):
+    def _open(self, options):
+        self._delivery.blocks = not options.manual_ack
+        super()._open(options)
+
+
 @mutant("reconnect.flapping_behind_handler", "tells of each connection, however late")
 class JTellsOfEach(JToy):
     def _set_up(self, name):

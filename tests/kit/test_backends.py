@@ -38,6 +38,7 @@ KNOWN = {
         "hostile.text": "awscrt drops it, with a UnicodeDecodeError that only sys.unraisablehook sees",
         "connect.tls_no_handshake": _HANDSHAKE,
         "hostile.window_ignored": _READS_ON,
+        "hostile.window_ignored_manual_ack": _READS_ON,
         "lifecycle.close_while_opening": _ATTEMPT,
         "reconnect.close_in_attempt": _ATTEMPT,
         "reconnect.close_in_handshake": _HANDSHAKE,

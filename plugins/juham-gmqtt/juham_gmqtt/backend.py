@@ -167,14 +167,16 @@ class JGmqtt(JMqtt):
         if full and new:
             link.late.append(packet_id)
             self._delivery.after(partial(self._ack_late, link, packet_id, qos))
-            if len(link.late) >= max(self._delivery.limit, _WINDOW) and not link.held:
-                # The broker's window is that large, or it does not keep to it.
-                link.hold()
-                self._delivery.after(link.release)
         elif qos == 2 or (qos == 1 and not manual):
             answer = session.accepted(packet_id, qos)
             if answer is not None:
                 link.send(answer)
+        limit = self._delivery.limit
+        most = max(limit, _WINDOW)
+        if (len(link.late) >= most or (manual and self._delivery.waiting >= limit + most)) and not link.held:
+            # The broker's window is that large, or it does not keep to it.
+            link.hold()
+            self._delivery.after(link.release)
 
     def _ack_late(self, link: Link, packet_id: int, qos: int) -> None:
         self._ack(packet_id, qos)
