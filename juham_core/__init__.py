@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from juham_core.object import Object as Object
     from juham_core.options import Options as Options
     from juham_core.statistics import Statistics as Statistics
-    from juham_core.wire.packets import Subscription as Subscription
-    from juham_core.wire.packets import Will as Will
     from juham_core.wire.properties import Properties as Properties
     from juham_core.wire.reasons import ReasonCode as ReasonCode
+    from juham_core.wire.terms import Subscription as Subscription
+    from juham_core.wire.terms import Will as Will
 
 __version__: Final = "1.0.0"
 
@@ -48,9 +48,9 @@ _HOMES: Final = {
     "Receipt": "message",
     "Statistics": "statistics",
     "SubscribeReceipt": "message",
-    "Subscription": "wire.packets",
+    "Subscription": "wire.terms",
     "UnsubscribeReceipt": "message",
-    "Will": "wire.packets",
+    "Will": "wire.terms",
     "backends": "discovery",
     "connect": "factory",
     "create": "factory",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
-import difflib
 import sys
 import threading
 from collections.abc import Mapping
@@ -89,6 +87,8 @@ class Configured(Logged):
                 default = declared.get(name, known[name])
                 accepted[name] = jsonfiles.convert(value, default, f'{source}: "{name}"')
             else:
+                import difflib  # noqa: PLC0415  # for errors alone
+
                 close = difflib.get_close_matches(name, known)
                 hint = f'did you mean "{close[0]}"?' if close else f"known are {', '.join(sorted(known))}"
                 cls._logger_of_class().warning('%s: unknown "%s" is ignored; %s', source, name, hint)
@@ -145,6 +145,8 @@ class Configured(Logged):
         every user of the machine may read the arguments of a process. A value of the wrong type ends the
         program as argparse does, with a message and status 2.
         """
+        import argparse  # noqa: PLC0415  # most programs never ask for their arguments
+
         parser = argparse.ArgumentParser(
             add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
         )

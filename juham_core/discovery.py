@@ -6,7 +6,6 @@ cache: what pip has just installed is there, what it has removed is gone.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import logging
 import os
@@ -163,6 +162,8 @@ def _not_found(name: str, same_name: list[BackendInfo], installed: list[BackendI
     elif short in PLUGINS:
         hint = f"pip install {PLUGINS[short]}"
     else:
+        import difflib  # noqa: PLC0415  # for errors alone
+
         names = {info.name for info in installed}
         close = difflib.get_close_matches(short, sorted(names | set(PLUGINS)))
         hint = (

@@ -12,7 +12,7 @@ from juham_core.object import Object
 from juham_core.options import Options
 from juham_core.primitives import Backend
 from juham_core.topics import check_topic
-from juham_core.wire.packets import MQTT_5, MQTT_311, Subscription
+from juham_core.wire.terms import MQTT_5, MQTT_311, Subscription
 
 
 class Guards(Backend, Object):

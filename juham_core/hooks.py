@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import logging
 import os
@@ -199,6 +198,8 @@ class Hooks:
                 yield f"{name} is never called: it lacks the marker @hookimpl{hint}"
 
     def _closest(self, name: str) -> str:
+        import difflib  # noqa: PLC0415  # for errors alone
+
         close = difflib.get_close_matches(name, self._names, n=1)
         return f"did you mean {close[0]}?" if close else f"the hooks are {', '.join(self._names)}"
 

@@ -41,8 +41,8 @@ from juham_core.outgoing import UnsubscribeRequest, translated
 from juham_core.statistics import Statistics
 from juham_core.subscribing import filters_of, subscriptions_of
 from juham_core.vocabulary import Vocabulary
-from juham_core.wire.packets import MAX_PAYLOAD
 from juham_core.wire.properties import Properties
+from juham_core.wire.terms import MAX_PAYLOAD
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -12,8 +12,8 @@ from juham_core.errors import SubscribeError
 from juham_core.message import SubscribeReceipt, UnsubscribeReceipt
 from juham_core.outgoing import SubscribeRequest, UnsubscribeRequest
 from juham_core.topics import FilterTree, overlap, split_share
-from juham_core.wire.packets import Subscription
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode
+from juham_core.wire.terms import Subscription
 
 CHUNK = 8
 """Filters in one SUBSCRIBE: some brokers take no more."""

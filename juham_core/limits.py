@@ -10,8 +10,6 @@ from typing import Final
 
 from juham_core.message import MqttMsg
 from juham_core.topics import split_share
-from juham_core.wire.encoder import encode
-from juham_core.wire.packets import MQTT_5, Publish, Subscription
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import (
     PACKET_TOO_LARGE,
@@ -20,6 +18,7 @@ from juham_core.wire.reasons import (
     SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
     WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
 )
+from juham_core.wire.terms import MQTT_5, Subscription
 
 _LIMITING: Final = frozenset(
     {
@@ -83,6 +82,10 @@ def _size_of(message: MqttMsg, limit: int) -> int:
     if bound <= limit and not message._properties:
         return bound
     packet_id = 1 if message.qos else 0
+    # Few brokers have a limit, and the codec takes long to import.
+    from juham_core.wire.encoder import encode  # noqa: PLC0415
+    from juham_core.wire.packets import Publish  # noqa: PLC0415
+
     packet = Publish(
         message.topic,
         message.payload,

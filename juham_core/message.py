@@ -16,9 +16,9 @@ from juham_core.errors import (
     SubscribeError,
 )
 from juham_core.turn import Turn
-from juham_core.wire.packets import MAX_PAYLOAD
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode
+from juham_core.wire.terms import MAX_PAYLOAD
 
 if TYPE_CHECKING:
     from typing_extensions import Self

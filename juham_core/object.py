@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -85,6 +84,8 @@ class Object(Configured):
         from juham_core import factory  # noqa: PLC0415  # factory imports this module
 
         known = sorted({*_constructors, *(info.class_id for info in factory.backends())})
+        import difflib  # noqa: PLC0415  # for errors alone
+
         close = difflib.get_close_matches(str(class_id), known)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known) or 'none'}"
         raise ClassNotFoundError(

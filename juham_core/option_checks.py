@@ -8,7 +8,7 @@ from juham_core import credentials
 from juham_core.errors import NotSupportedError, OptionError
 from juham_core.message import check_qos
 from juham_core.topics import check_topic
-from juham_core.wire.packets import MQTT_5, MQTT_311
+from juham_core.wire.terms import MQTT_5, MQTT_311
 
 if TYPE_CHECKING:
     from juham_core.options import Options
@@ -62,8 +62,10 @@ def _check_outbox(options: Options) -> None:
 
 
 def _check_password(password: Any) -> None:
-    fits = _fits(password) if isinstance(password, str) else password is None or (
-        isinstance(password, bytes) and len(password) <= 0xFFFF
+    fits = (
+        _fits(password)
+        if isinstance(password, str)
+        else password is None or (isinstance(password, bytes) and len(password) <= 0xFFFF)
     )
     if not fits:
         raise OptionError("the option 'password' is a str or bytes of at most 65,535 bytes in UTF-8")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import secrets
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -13,9 +11,8 @@ from typing import Any, Final, NamedTuple
 from juham_core.errors import OptionError
 from juham_core.option_checks import check
 from juham_core.servers import Server, servers_of
-from juham_core.wire.decoder import LARGEST_PACKET
-from juham_core.wire.packets import MQTT_5, MQTT_311, Will
 from juham_core.wire.properties import Properties
+from juham_core.wire.terms import LARGEST_PACKET, MQTT_5, MQTT_311, Will
 
 # scheme -> transport, TLS, port
 SCHEMES: Final[dict[str, tuple[str, bool, int]]] = {
@@ -234,7 +231,7 @@ class Options:
             raise OptionError(
                 "a persistent session (clean_start=False) needs a client_id of its own, always the same"
             )
-        return replace(self, client_id=f"{name}-{secrets.token_hex(4)}")
+        return replace(self, client_id=f"{name}-{os.urandom(4).hex()}")
 
     def make_ssl_context(self) -> ssl.SSLContext | None:
         """The TLS context that the options describe: certificates and host names are verified by default."""
@@ -286,6 +283,8 @@ _DEFAULTS: Final[dict[str, Any]] = {
 def unknown_option(name: str) -> OptionError:
     """The error for an option that does not exist, with the closest that does."""
     known = [*_DEFAULTS, *WILL_PARTS]
+    import difflib  # noqa: PLC0415  # for errors alone
+
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return OptionError(f"unknown option {name!r}: {hint}the options are {', '.join(sorted(known))}")

@@ -17,7 +17,7 @@ from juham_core.errors import JuhamError, NotConnectedError, PublishError, Queue
 from juham_core.limits import BrokerLimits
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import OutboxBounds
-from juham_core.wire.packets import Subscription
+from juham_core.wire.terms import Subscription
 
 T = TypeVar("T")
 

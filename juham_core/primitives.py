@@ -37,9 +37,9 @@ from juham_core.statistics import Statistics
 from juham_core.unanswered import Unanswered
 from juham_core.watchdog import Watchdog, watchdog
 from juham_core.wire.aliases import TopicAliases
-from juham_core.wire.packets import MQTT_5, MQTT_311, Subscription
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import PROTOCOL_ERROR, UNSPECIFIED_ERROR, ReasonCode, connack_to_v3
+from juham_core.wire.terms import MQTT_5, MQTT_311, Subscription
 
 if TYPE_CHECKING:
     import asyncio
@@ -187,9 +187,7 @@ class Backend(ABC):
         properties = properties if properties is not None else Properties()
         old_code = connack_to_v3(reason_code) if self._spoken_protocol == MQTT_311 else reason_code
         if reason_code >= UNSPECIFIED_ERROR:
-            if self._connection.refused(
-                reason_code, properties.reason_string, properties.server_reference
-            ):
+            if self._connection.refused(reason_code, properties.reason_string, properties.server_reference):
                 self._delivery.connected(False, reason_code, old_code, properties)()
             return
         if not properties.get("receive_maximum", 1) or not properties.get("maximum_packet_size", 1):

@@ -7,8 +7,8 @@ from typing import Any
 from juham_core.errors import InvalidArgumentError, TopicError
 from juham_core.message import check_qos
 from juham_core.topics import check_filter
-from juham_core.wire.packets import Subscription
 from juham_core.wire.properties import Properties
+from juham_core.wire.terms import Subscription
 
 
 def subscriptions_of(topic: Any, qos: int = 0, options: Any = None) -> list[Subscription]:

@@ -12,7 +12,7 @@ from juham_core.message import check_qos, encode_payload
 from juham_core.options import SCHEMES, SECRETS, WILL_PARTS, Options, unknown_option
 from juham_core.servers import Server
 from juham_core.topics import check_topic
-from juham_core.wire.packets import MQTT_5, MQTT_311, Will
+from juham_core.wire.terms import MQTT_5, MQTT_311, Will
 
 _PROTOCOLS: Final = {"3.1.1": MQTT_311, "311": MQTT_311, "4": MQTT_311, "5": MQTT_5, "5.0": MQTT_5}
 

@@ -10,8 +10,8 @@ from juham_core.errors import OptionError, PayloadError
 from juham_core.message import check_qos, encode_payload
 from juham_core.options import Options
 from juham_core.topics import check_topic
-from juham_core.wire.packets import Will
 from juham_core.wire.properties import Properties
+from juham_core.wire.terms import Will
 
 
 class Vocabulary:

@@ -19,9 +19,7 @@ from juham_core.wire.bodies import (
 from juham_core.wire.fields import Reader
 from juham_core.wire.packets import MQTT_5, MQTT_311, Connect, Packet
 from juham_core.wire.reasons import PACKET_TOO_LARGE, PROTOCOL_ERROR, UNSUPPORTED_PROTOCOL_VERSION
-
-LARGEST_PACKET: Final = 268_435_460
-"""The largest packet MQTT can frame: a remaining length of 268,435,455, and its fixed header of 5 bytes."""
+from juham_core.wire.terms import LARGEST_PACKET
 
 # Section 2.1.3: the flags are fixed for every type but PUBLISH: 2 for these, 0 for the others.
 _FLAGS: Final = {6: 2, 8: 2, 10: 2}

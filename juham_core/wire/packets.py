@@ -7,41 +7,34 @@ CONNACK reason codes are always MQTT 5's here; the codec translates for 3.1.1.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, TypeAlias
+from typing import ClassVar, TypeAlias
 
 from juham_core.wire.properties import Properties
+from juham_core.wire.terms import MAX_PAYLOAD, MQTT_5, MQTT_311, Subscription, Will
 
-MQTT_311: Final = 4
-MQTT_5: Final = 5
-MAX_PAYLOAD: Final = 268_435_455
-"""The largest remaining length a packet can state (section 1.5.5), hence no payload can be larger."""
-
-
-@dataclass(slots=True)
-class Subscription:
-    """One topic filter and how it is subscribed to (MQTT 5 section 3.8.3.1).
-
-    ``identifier`` is JMqtt's word to a backend, not a part of the filter's options: see
-    :meth:`juham_core.primitives.Backend._subscribe`.
-    """
-
-    topic_filter: str
-    qos: int = 0
-    no_local: bool = False
-    retain_as_published: bool = False
-    retain_handling: int = 0
-    identifier: int = field(default=0, compare=False)
-
-
-@dataclass(slots=True)
-class Will:
-    """The message a broker publishes for a client that vanished (section 3.1.2.5)."""
-
-    topic: str
-    payload: bytes = b""
-    qos: int = 0
-    retain: bool = False
-    properties: Properties = field(default_factory=Properties)
+__all__ = [
+    "MAX_PAYLOAD",
+    "MQTT_5",
+    "MQTT_311",
+    "Auth",
+    "Connack",
+    "Connect",
+    "Disconnect",
+    "Packet",
+    "Pingreq",
+    "Pingresp",
+    "Puback",
+    "Pubcomp",
+    "Publish",
+    "Pubrec",
+    "Pubrel",
+    "Suback",
+    "Subscribe",
+    "Subscription",
+    "Unsuback",
+    "Unsubscribe",
+    "Will",
+]
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from juham_core.errors import ConnectError, NotConnectedError
 from juham_core.message import MqttMsg
 from juham_core.options import Options
 from juham_core.subscribing import properties_of
-from juham_core.wire.packets import Subscription
+from juham_core.wire.terms import Subscription
 from juham_paho import sockets
 from juham_paho.network import Network
 from juham_paho.properties import subscribe_options, to_paho

@@ -12,7 +12,7 @@ from juham_core.capabilities import Capabilities
 from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import Options
-from juham_core.wire.packets import Subscription
+from juham_core.wire.terms import Subscription
 from juham_paho import settings
 from juham_paho.driver import Driver
 from juham_paho.library import PahoClient

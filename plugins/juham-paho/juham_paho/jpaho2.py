@@ -16,7 +16,7 @@ from juham_core.handlers import Handler
 from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg, closed_error
 from juham_core.options import Options
-from juham_core.wire.packets import Subscription
+from juham_core.wire.terms import Subscription
 from juham_paho import settings, shapes, twofold
 from juham_paho.driver import Driver
 from juham_paho.handover import Handover

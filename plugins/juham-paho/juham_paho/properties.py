@@ -8,8 +8,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from juham_core.wire.packets import Subscription
 from juham_core.wire.properties import SPECS_BY_ID, Properties
+from juham_core.wire.terms import Subscription
 
 # paho spells each property as the specification's title does, without the blanks; identifiers tell which.
 _TITLES: Final[dict[str, int]] = PahoProperties(PacketTypes.PUBLISH).names  # type: ignore[no-untyped-call]

@@ -13,8 +13,8 @@ from paho.mqtt.packettypes import PacketTypes
 
 from juham_core.errors import NotSupportedError
 from juham_core.options import Options
-from juham_core.wire.packets import MQTT_5, Will
 from juham_core.wire.properties import Properties
+from juham_core.wire.terms import MQTT_5, Will
 from juham_paho.properties import to_core, to_paho
 
 UNLIMITED: Final = 0
