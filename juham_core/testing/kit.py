@@ -92,8 +92,8 @@ class Kit:
         client.configure(
             **{
                 "protocol": self.protocol,
-                "connect_timeout": 5.0,
-                "close_timeout": 2.0,
+                "connect_timeout": self.patience / 2,
+                "close_timeout": self.patience / 5,
                 "reconnect_min": 0.05,
                 "reconnect_max": 0.2,
                 **self._options,

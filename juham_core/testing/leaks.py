@@ -12,9 +12,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from juham_core.testing.patience import patience
+
 _DESCRIPTORS = Path("/proc/self/fd")
-_GRACE = 3.0
-"""Seconds that what is on its way out may take."""
+_GRACE = 0.3
+"""What is on its way out may take so much of the kit's patience."""
 
 
 class Watch:
@@ -28,7 +30,7 @@ class Watch:
     def left(self) -> list[str]:
         """Each thing that is left, in words; waits until nothing is, for a little while."""
         pause = threading.Event()
-        deadline = time.monotonic() + _GRACE
+        deadline = time.monotonic() + _GRACE * patience()
         while (found := self._look()) and time.monotonic() < deadline:
             pause.wait(0.005)
         return found

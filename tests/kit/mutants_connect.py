@@ -24,7 +24,7 @@ class JOptimisticOpen(JToy):
 @mutant("connect.black_hole", "takes its own time to connect")
 class JPatient(JToy):
     def _open(self, options):
-        super()._open(options.changed(connect_timeout=options.connect_timeout * 6))
+        super()._open(options.changed(connect_timeout=options.connect_timeout * 5))
 
 
 @mutant("connect.unknown_host", "does not say which host it has not found")

@@ -124,13 +124,16 @@ def _without_turn(receipt):
 
 @mutant("inline.requests_in_handler", "has handlers wait for who publishes, who waits for them")
 class JInlineEmbraces(JToy):
+    _embraced = False
+
     def _set_up(self, name):
         self._embrace = threading.Lock()
         super()._set_up(name)
 
     def _publish(self, message):
         # What a lock that is held while writing does, if the reader has it while it reports.
-        if not self._embrace.acquire(timeout=0.2):
+        if self._embraced or not self._embrace.acquire(timeout=0.2):
+            self._embraced = True
             raise TimeoutError("a deadlock, but for this timeout")
         try:
             return super()._publish(message)

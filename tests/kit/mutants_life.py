@@ -248,7 +248,7 @@ class JKeepsMessages(JToy):
 @mutant("endurance.qos_1", "loses one message in a thousand")
 class JLosesOne(JToy):
     def _received(self, topic, payload, *more):
-        if not payload.startswith(b"0000003333"):
+        if not payload.startswith(b"0000000333"):
             super()._received(topic, payload, *more)
 
 
@@ -263,7 +263,7 @@ class JKeepsReaders(JToy):
 class JTakesAll(JToy):
     def _publish(self, message):
         if message.qos == 0:
-            self.__dict__.setdefault("_unsent", []).append((bytes(200), message))
+            self.__dict__.setdefault("_unsent", []).append((bytes(2000), message))
             return super()._publish(message) if len(self._unsent) == 1 else 0
         return super()._publish(message)
 

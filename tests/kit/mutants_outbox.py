@@ -30,9 +30,16 @@ class JStores(JToy):
 
 
 class DeletesWhenSent(StoredOutgoing):
+    qos = 1
+
     def _send_publish(self, receipt):
-        self._strike_out(receipt, None)
+        if receipt._message.qos == self.qos:
+            self._strike_out(receipt, None)
+            self._settle(self._store.write())
         return super()._send_publish(receipt)
+
+    def _finish(self, receipt, answer):
+        super(StoredOutgoing, self)._finish(receipt, answer)
 
 
 @mutant("outbox.kept_until_puback", "strikes out what it has sent, not what was acknowledged")
@@ -42,11 +49,8 @@ class JDeletesWhenSent(JStores):
 
 @mutant("outbox.kept_until_pubcomp", "believes that at QoS 2 nothing can be lost")
 class JDeletesQos2WhenSent(JStores):
-    class Outgoing(StoredOutgoing):
-        def _send_publish(self, receipt):
-            if receipt._message.qos == 2:
-                self._strike_out(receipt, None)
-            return super()._send_publish(receipt)
+    class Outgoing(DeletesWhenSent):
+        qos = 2
 
 
 @mutant("outbox.killed_qos_1", "stores messages in its own time")

@@ -220,7 +220,7 @@ class FailoverCases:
         reasons = _Reasons.of(kit, client)
         errors = _Errors.of(kit)
         client.connect_to_server()
-        told = [reasons.heard.next(20)[0] for _ in range(6)]
+        told = [reasons.heard.next(2 * kit.patience)[0] for _ in range(6)]
         named = [client.client_id in reason for reason in told]
         assert named == [False, False, True, True, True, True], told
         kit.broker.wait_for("connack", sent=True, connection=7)

@@ -64,7 +64,7 @@ class HostileCases:
             kit.broker.on("connect", connection=number).answer(answer)
         victim = _Victim(kit, connect_timeout=0.5)
         kit.broker.reset()
-        kit.broker.wait_for("connack", sent=True, nth=2, timeout=20)
+        kit.broker.wait_for("connack", sent=True, nth=2, timeout=2 * kit.patience)
         victim.goes_on()
 
     @case("hostile.endless_connack", on=FAULTS)
@@ -165,7 +165,7 @@ class HostileCases:
             )
         victim = _Victim(kit, connect_timeout=0.5)
         kit.broker.reset()
-        kit.broker.wait_for("connack", sent=True, nth=2, timeout=20)
+        kit.broker.wait_for("connack", sent=True, nth=2, timeout=2 * kit.patience)
         victim.goes_on()
         if five:
             for code in (0x01, 0x42, 0xEE):
@@ -206,7 +206,7 @@ class HostileCases:
         kit.broker.reset()
         for _ in answers:
             victim.client.publish(kit.topic, b"through", qos=1)
-        kit.broker.wait_for("connack", sent=True, nth=2, timeout=20)
+        kit.broker.wait_for("connack", sent=True, nth=2, timeout=2 * kit.patience)
         victim.goes_on()
 
     # --- what is too much ---------------------------------------------------------------------------
@@ -251,7 +251,7 @@ class _Victim:
         self._sent = 0
         self.strange: list[str] = []
         """Topics of messages that are not the trial's own."""
-        self.client: JMqtt = kit.create(**{"ack_timeout": 0.5, **options})
+        self.client: JMqtt = kit.create(**{"ack_timeout": 0.25, **options})
         kit.connect(self.client)
         self._inbox: Inbox = kit.inbox(self.client, kit.topic)
 
@@ -292,7 +292,7 @@ class _Victim:
         self._sent += 1
         payload = b"%d" % self._sent
         with contextlib.suppress(AssertionError, JuhamError):
-            self.client.publish(self._kit.topic, payload, qos=1).wait(2.0)
+            self.client.publish(self._kit.topic, payload, qos=1).wait(self._kit.patience / 5)
             while True:
                 message = self._inbox.next(0.5)
                 if message.topic != self._kit.topic:

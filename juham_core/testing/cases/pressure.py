@@ -83,6 +83,8 @@ def main() -> None:
                 break
             if accepted % 4096 == 0:
                 most = max(most, _resident())
+                if most - before > 2 * MOST:  # it has failed: spare the machine
+                    break
     except JuhamError as exc:
         error = f"{type(exc).__name__}: {exc}"
     grown = max(most, _resident()) - before

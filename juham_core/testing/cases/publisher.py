@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from juham_core.jmqtt import JMqtt
+from juham_core.testing.patience import patience
 
 _BACKLOG = 300
 """Messages in the outbox past which the publisher waits: a case is to see them all arrive."""
@@ -90,8 +91,14 @@ class Publisher:
         return self._told
 
     def finish(self) -> Told:
-        """Let it end by itself, which it does with an empty outbox."""
-        self._end()
+        """Let it end by itself, which it does with an empty outbox; AssertionError if it does not."""
+        limit = threading.Timer(2 * patience(), self._process.kill)
+        limit.start()
+        try:
+            self._end()
+        finally:
+            limit.cancel()
+            limit.join()
         assert self._process.returncode == 0, f"the publisher ended with {self._process.returncode}"
         return self._told
 

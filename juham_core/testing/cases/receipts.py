@@ -200,9 +200,9 @@ class ReceiptCases:
                 if receipt.exception():
                     receipt.wait(0)  # raises why this one will never be sent
             if done < count:
-                kit.broker.wait_for_count("publish", done + 2, timeout=30)
+                kit.broker.wait_for_count("publish", done + 2, timeout=3 * kit.patience)
         for receipt in receipts:
-            receipt.wait(30)
+            receipt.wait(3 * kit.patience)
 
     # --- on the wire --------------------------------------------------------------------------------
 
