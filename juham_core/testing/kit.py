@@ -160,11 +160,11 @@ class Kit:
         """Another fault broker, with settings: TLS, users, limits. Clients are given its host and port."""
         return self._stack.enter_context(FaultBroker(**settings))
 
-    def silent_peer(self) -> tuple[str, int]:
-        """Host and port where a connection is made and nobody ever says a word."""
-        peer = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        host, port = peer.getsockname()
-        return host, port
+    def listener(self) -> socket.socket:
+        """A socket that listens on 127.0.0.1, for cases that look at what comes before MQTT."""
+        listener = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listener.settimeout(self.patience)
+        return listener
 
     def black_hole(self) -> tuple[str, int]:
         """Host and port where a connection is neither refused nor made, as behind many a firewall."""
@@ -180,8 +180,7 @@ class Kit:
 
     def mute_server(self) -> tuple[str, int]:
         """Host and port where a TCP connection is made, and nothing is ever said."""
-        server = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        host, port = server.getsockname()
+        host, port = self.listener().getsockname()
         return host, port
 
     def unix_socket(self) -> str:

@@ -284,7 +284,7 @@ class JForeignError(JToy):
 @mutant("connect.tls_no_handshake", "has no bound for the TLS handshake")
 class JSlowHandshake(JToy):
     def _open(self, options):
-        super()._open(options.changed(connect_timeout=5.0) if options.tls else options)
+        super()._open(options.changed(connect_timeout=2.5) if options.tls else options)
 
 
 @mutant("connect.refused_client_id", "takes a bad client identifier for a matter of the network")

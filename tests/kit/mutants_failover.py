@@ -12,11 +12,11 @@ class JFirstServerOnly(JToy):
         super()._attempt(self._options.targets[0])
 
 
-@mutant("failover.black_hole", "gives each server ten times its time")
+@mutant("failover.black_hole", "gives each server six times its time")
 class JTooPatient(JToy):
     def _attempt(self, server):
         options = self._options
-        self._options = options.changed(connect_timeout=options.connect_timeout * 10)
+        self._options = options.changed(connect_timeout=options.connect_timeout * 6)
         super()._attempt(server)
         self._options = options
 

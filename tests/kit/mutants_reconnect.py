@@ -239,13 +239,13 @@ class JOldCredentials(JToy):
 class JSleeps(JToy):
     def _set_up(self, name):
         super()._set_up(name)
-        self._connection._delay = lambda: threading.Event().wait(4.0) or 0
+        self._connection._delay = lambda: threading.Event().wait(2.5) or 0
 
 
 @mutant("reconnect.close_in_attempt", "gives no attempt up")
 class JHangsOn(JToy):
     def _open(self, options):
-        super()._open(options.changed(connect_timeout=4.0))
+        super()._open(options.changed(connect_timeout=2.5))
 
     def _give_up(self):
         """The attempt goes on until its time is over."""
@@ -256,4 +256,4 @@ class JShakesOn(JToy):
     def _open(self, options):
         attempt, known = self._dialling, self._dialling.waits_for
         attempt.waits_for = lambda sock: attempt.over() if isinstance(sock, ssl.SSLSocket) else known(sock)
-        super()._open(options.changed(connect_timeout=4.0))
+        super()._open(options.changed(connect_timeout=2.5))

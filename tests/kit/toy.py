@@ -23,7 +23,7 @@ from juham_core.wire import MQTT_5, Connect, Decoder, Properties, encode, packet
 from juham_core.wire.exchanges import Exchanges, Finished
 
 BLOCKED = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-STUCK = 20.0
+STUCK = 5.0
 PATIENT = 0.5
 FAREWELL = 1.0
 
