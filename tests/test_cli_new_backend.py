@@ -4,7 +4,6 @@ import configparser
 import json
 import subprocess
 import sys
-import time
 from importlib import metadata
 
 import pytest
@@ -97,13 +96,12 @@ def test_the_library_becomes_a_requirement(generate):
 
 def test_the_whole_kit_on_a_skeleton_says_what_to_write_and_ends_soon(generate, installed):
     generate("mine")
-    started = time.monotonic()
     done, report = report_of(installed, "mine")
-    assert time.monotonic() - started < 90  # with all cores busy; what waits for its deadline takes minutes
     assert done.returncode == 1
     assert "times: NotSupportedError: JMine._open is not written yet: connect the library's" in done.stdout
     failures = [case for case in report["cases"] if case["outcome"] == "failed"]
     assert len(failures) > len(report["cases"]) / 2
+    assert not [case["id"] for case in failures if "has taken more than" in case["reason"]]
     told = [case for case in failures if case["reason"].startswith("NotSupportedError: JMine.")]
     assert len(told) > 0.95 * len(failures)  # a few look at what goes before or beside the primitives
 
