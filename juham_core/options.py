@@ -23,6 +23,8 @@ SCHEMES: Final[dict[str, tuple[str, bool, int]]] = {
     "unix": ("unix", False, 0),
     "memory": ("memory", False, 0),
 }
+DEFAULT_LARGEST: Final = 32 * 1024 * 1024
+"""Bytes of the largest packet that is taken where nobody says more: MQTT can frame eight times as much."""
 SECRETS: Final = frozenset({"password", "keyfile_password"})
 WILL_PARTS: Final = ("will_topic", "will_payload", "will_qos", "will_retain")
 """How a URL spells a will."""
@@ -122,7 +124,7 @@ class Options:
     """Where handlers run: in a ``thread`` of their own, or ``inline`` on the one that brings the message."""
     max_packet_size: int | None = None
     """Bytes of a packet that is accepted from the broker, fixed header included; a larger one ends the
-    connection. MQTT 5 tells the broker (section 3.1.2.11.4). None: as many as MQTT can frame, 256 MiB."""
+    connection. MQTT 5 tells the broker (section 3.1.2.11.4). None: 32 MiB, if the backend has a limit."""
     manual_ack: bool = False
     """True: the application acknowledges each message of QoS 1 and 2 with ``ack``."""
 
@@ -189,9 +191,10 @@ class Options:
     @property
     def largest_packet(self) -> int:
         """The most bytes of a packet from the broker, by this option or by the property announced."""
-        most = LARGEST_PACKET if self.max_packet_size is None else self.max_packet_size
-        announced: int = self.properties.get("maximum_packet_size", most)
-        return min(most, announced)
+        announced: int | None = self.properties.get("maximum_packet_size")
+        if self.max_packet_size is None:
+            return DEFAULT_LARGEST if announced is None else min(announced, LARGEST_PACKET)
+        return self.max_packet_size if announced is None else min(announced, self.max_packet_size)
 
     @property
     def password_bytes(self) -> bytes | None:
@@ -212,9 +215,12 @@ class Options:
             changes["servers"] = ()
         return replace(self, **changes)
 
-    def announced(self) -> Options:
-        """A copy whose properties tell a broker of MQTT 5 what else the options say."""
-        if self.max_packet_size is None or self.protocol != MQTT_5:
+    def announced(self, limited: bool) -> Options:
+        """A copy whose properties tell a broker of MQTT 5 what else the options say.
+
+        ``limited``: the backend has a limit to packets, and so the default holds.
+        """
+        if self.protocol != MQTT_5 or (self.max_packet_size is None and not limited):
             return self
         return replace(
             self, properties=Properties({**self.properties, "maximum_packet_size": self.largest_packet})

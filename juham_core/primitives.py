@@ -11,9 +11,10 @@ import itertools
 import logging
 import threading
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from juham_core import credentials
+from juham_core.capabilities import Capabilities
 from juham_core.connection import Connection, State
 from juham_core.copies import Copies
 from juham_core.delivery import Delivery
@@ -52,6 +53,7 @@ class Backend(ABC):
     """The half of a client that its library shapes; see :class:`~juham_core.jmqtt.JMqtt` for the other."""
 
     name: str
+    capabilities: ClassVar[Capabilities]
     _wanted_id: int = 0
     """The packet identifier for what :meth:`_publish` is given next; 0: any that is free."""
 
@@ -327,7 +329,7 @@ class Backend(ABC):
         options = credentials.for_attempt(options)
         if hooks.connecting:
             options = hooks.change_options(self, options)
-        options = options.announced()
+        options = options.announced(self.capabilities.packet_limit)
         if options.tls and not options.verifies:
             where = options.describe()
             log.warning("%s: nobody verifies that %s is the broker: insecure is set", self.name, where)

@@ -80,10 +80,16 @@ class Connection:
         if not self.is_v5:
             if publish.properties:
                 publish = replace(publish, properties=Properties())
-        elif self.max_packet_size is not None and len(encode(publish, MQTT_5)) > self.max_packet_size:
+        elif self.max_packet_size is not None and _is_larger(publish, self.max_packet_size):
             # Section 3.1.2.11.4: as if it had been sent.
             self._counters.dropped["too_large"] += 1
             return False
         self._counters.sent += 1
         self.send(publish)
         return True
+
+
+def _is_larger(publish: Publish, size: int) -> bool:
+    if not publish.properties and 4 * len(publish.topic) + len(publish.payload) + 16 <= size:
+        return False  # as is plain without encoding it
+    return len(encode(publish, MQTT_5)) > size

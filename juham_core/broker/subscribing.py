@@ -10,8 +10,8 @@ from juham_core.broker.session import Session
 from juham_core.broker.subscriptions import Held
 from juham_core.errors import TopicError
 from juham_core.topics import check_filter, split_share
-from juham_core.wire import reasons
-from juham_core.wire.packets import Suback, Subscribe, Unsuback, Unsubscribe
+from juham_core.wire import encode, reasons
+from juham_core.wire.packets import MQTT_5, Suback, Subscribe, Unsuback, Unsubscribe
 from juham_core.wire.properties import Properties
 
 
@@ -40,8 +40,11 @@ def subscribe(router: Router, connection: Connection, packet: Subscribe) -> None
             replays.append(held)
     properties = Properties()
     # Sections 3.1.2.11.7 and 3.9.2.1.2: only if asked for, and only if the packet stays small enough.
-    if problem and connection.is_v5 and connection.wants_problems and connection.max_packet_size is None:
+    if problem and connection.is_v5 and connection.wants_problems:
         properties["reason_string"] = problem
+        most = connection.max_packet_size
+        if most is not None and len(encode(Suback(packet.packet_id, codes, properties), MQTT_5)) > most:
+            properties = Properties()
     connection.send(Suback(packet.packet_id, codes, properties))
     for held in replays:
         router.replay(connection.session, held)

@@ -113,7 +113,7 @@ class Decoder:
         total = offset + 1 + size
         if total > self.max_packet_size:
             raise MalformedPacketError(
-                f"a packet of {total:,} bytes; at most {self.max_packet_size:,} are taken here",
+                f"a packet of {total:,} bytes; max_packet_size={self.max_packet_size:,} is the most taken",
                 reason_code=PACKET_TOO_LARGE,
             )
         self._body, self._size = offset + 1, total

@@ -180,6 +180,13 @@ class JUnlimited(JToy):
         super()._attempt(server)
 
 
+@mutant("hostile.too_large_by_default", "takes whatever MQTT can frame")
+class JTakesWhatMqttFrames(JToy):
+    def _attempt(self, server):
+        self._options = self._options.changed(max_packet_size=268_435_460)
+        super()._attempt(server)
+
+
 @mutant("hostile.limit_announced", "does not tell the broker of its limit")
 class JSilentAboutLimits(JToy):
     def _open(self, options):

@@ -232,6 +232,16 @@ class HostileCases:
             victim.suffers(_publish(kit, b"t", bytes(_MEGABYTE)))
         assert victim.strange == [], "a packet that is too large has reached the handler"
 
+    @case("hostile.too_large_by_default", on=FAULTS, needs="packet_limit")
+    def too_large_by_default(self, kit: Kit) -> None:
+        """A packet of 64 MiB ends the connection where nobody has asked for such; MQTT 5 says so before."""
+        victim = _Victim(kit)
+        kit.broker.send(_begin(0x30, 64 * _MEGABYTE))
+        kit.broker.wait_for("lost", connection=1)
+        victim.goes_on()
+        if kit.protocol == MQTT_5:
+            assert kit.broker.wait_for("connect").properties.maximum_packet_size < 64 * _MEGABYTE
+
     @case("hostile.limit_announced", on=FAULTS, needs=("mqtt_5", "packet_limit"))
     def limit_announced(self, kit: Kit) -> None:
         """The option max_packet_size goes into CONNECT as Maximum Packet Size (section 3.1.2.11.4)."""

@@ -181,7 +181,8 @@ class FastClient(Client):
         most = getattr(self, "_largest_packet", size)
         if size > most:
             raise MalformedPacketError(
-                f"a packet of {size:,} bytes; at most {most:,} are taken", reason_code=PACKET_TOO_LARGE
+                f"a packet of {size:,} bytes; max_packet_size={most:,} is the most that is taken",
+                reason_code=PACKET_TOO_LARGE,
             )
 
     def _keep(self, data: bytes | bytearray, at: int) -> None:

@@ -99,8 +99,9 @@ class Network:
         packet = self._client._in_packet
         if packet["have_remaining"]:
             whole = 1 + len(packet["remaining_count"]) + packet["remaining_length"]
-            if whole > self._options.largest_packet:
-                text = f"a packet of {whole:,} bytes; at most {self._options.largest_packet:,} are taken"
+            most = self._options.largest_packet
+            if whole > most:
+                text = f"a packet of {whole:,} bytes; max_packet_size={most:,} is the most that is taken"
                 raise MalformedPacketError(text, reason_code=PACKET_TOO_LARGE)
         return self._originals["_sock_recv"](size)
 
