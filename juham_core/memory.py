@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from juham_core.broker import Broker
 from juham_core.capabilities import Capabilities
@@ -53,6 +53,7 @@ class JMemory(JMqtt):
         self._hub: Hub | None = None
         self._link: MemoryLink | None = None
         self._exchanges = Exchanges()
+        self._exchanging = threading.Lock()  # held by whoever takes an identifier
         self._manual = False
         self.options = self.options.changed(transport="memory")
 
@@ -97,7 +98,7 @@ class JMemory(JMqtt):
                 hub.call(link, _packet_of(message))
             return 0
         packet = _packet_of(message)
-        with hub.lock:
+        with self._exchanging:
             key = self._exchanges.start(packet, self._wanted_id)
         turn = self._delivery.turn
         turn.sender = threading.get_ident()  # another client's inline handler must not wait for this here
@@ -109,20 +110,20 @@ class JMemory(JMqtt):
 
     def _pubrel(self, key: int, message: MqttMsg) -> None:  # noqa: ARG002 - JMqtt publishes it again
         hub, link = self._connected()
-        with hub.lock:
+        with self._exchanging:
             release = self._exchanges.release(key)
         hub.call(link, release)
 
     def _subscribe(self, subscriptions: list[Subscription]) -> int:
         hub, link = self._connected()
-        with hub.lock:
+        with self._exchanging:
             key = self._exchanges.take_id()
         hub.call(link, packets.Subscribe(key, subscriptions, properties_of(subscriptions)))
         return key
 
     def _unsubscribe(self, topic_filters: list[str]) -> int:
         hub, link = self._connected()
-        with hub.lock:
+        with self._exchanging:
             key = self._exchanges.take_id()
         hub.call(link, packets.Unsubscribe(key, topic_filters))
         return key
@@ -163,7 +164,7 @@ class JMemory(JMqtt):
                 packet.retain,
                 packet.dup,
                 packet.packet_id,
-                packet.properties,
+                packet.properties or None,
             )
         if packet.qos and not self._manual:
             self._delivery.after(partial(self._ack, packet.packet_id, packet.qos))
@@ -274,32 +275,55 @@ class MemoryLink:
 
 
 class Hub:
-    """A broker and the lock that serializes its clients' threads."""
+    """A broker, and the lock that serializes its clients' threads.
+
+    No packet waits for the lock: whoever finds it taken leaves the packet to the holder, who looks again.
+    """
 
     def __init__(self) -> None:
         self.broker = Broker()
-        self.lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._calls: deque[tuple[MemoryLink, Packet]] = deque()
         self._links: list[MemoryLink] = []
         self._timer: threading.Timer | None = None
         self._due: float | None = None
 
     def connect(self, link: MemoryLink, packet: Connect) -> None:
         """Take a new client in."""
-        with self.lock:
+        with self._lock:
             self._links.append(link)
         self.call(link, packet)
 
     def call(self, link: MemoryLink, packet: Packet) -> None:
         """Give the broker a packet, then every client what the broker has sent in consequence."""
-        with self.lock:
-            self.broker.received(link, packet)
-            self._mind_the_clock()
-        self._pass_on()
+        self._calls.append((link, packet))
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Give the broker the packets that wait, unless another thread does."""
+        while self._calls:
+            if not self._lock.acquire(False):
+                return
+            try:
+                self._take_calls()
+                self._mind_the_clock()
+            finally:
+                self._lock.release()
+            self._pass_on()
+
+    def _take_calls(self) -> None:
+        calls, received = self._calls, self.broker.received
+        while calls:
+            received(*calls.popleft())
 
     def pass_message(self, link: MemoryLink, message: MqttMsg) -> bool:
         """Give a plain message of QoS 0 to whom it is for; False if it has to go as a packet."""
-        with self.lock:
-            receivers: list[Any] | None = self.broker.receivers(link, message.topic)
+        receivers: list[Any] | None = None
+        with self._lock:
+            if not self._calls:  # what came before, such as a subscription, goes first
+                receivers = self.broker.receivers(link, message.topic)
+        if self._calls:
+            self._catch_up()
         if receivers is None:
             return False
         if len(receivers) == 1 and not hooks.publishing:
@@ -312,7 +336,8 @@ class Hub:
 
     def leave(self, link: MemoryLink, deliberate: bool) -> None:
         """Let a client go: deliberately, or as if it had vanished."""
-        with self.lock:
+        with self._lock:
+            self._take_calls()
             if deliberate:
                 self.broker.received(link, packets.Disconnect())
             self.broker.lost(link)
@@ -320,6 +345,7 @@ class Hub:
                 self._links.remove(link)
             self._mind_the_clock()
         self._pass_on()
+        self._catch_up()
 
     def _pass_on(self) -> None:
         for link in list(self._links):
@@ -342,20 +368,23 @@ class Hub:
             self._timer.start()
 
     def _tick(self) -> None:
-        with self.lock:
+        with self._lock:
             if self._timer is not threading.current_thread():
                 return  # overtaken by another
             self.broker.tick()
             self._due = self._timer = None
             self._mind_the_clock()
         self._pass_on()
+        self._catch_up()
 
 
 def _packet_of(message: MqttMsg) -> packets.Publish:
-    return packets.Publish(
-        message.topic, message.payload, message.qos, message.retain, properties=message.properties
-    )
+    properties = message._properties or _NONE
+    return packets.Publish(message.topic, message.payload, message.qos, message.retain, properties=properties)
 
+
+_NONE: Final = Properties()
+"""Of most packets; nobody changes a packet's properties."""
 
 _hubs: dict[str, Hub] = {}
 _hubs_lock = threading.Lock()
