@@ -25,6 +25,7 @@ def author(pytester, monkeypatch):
     monkeypatch.setenv("PYTEST_ADDOPTS", "")
     installed = any(entry.value == PLUGIN for entry in metadata.entry_points(group="pytest11"))
     arguments = [] if installed else ["-p", PLUGIN]
+    arguments += ["-p", "no:hypothesispytest"]  # importing it takes as long as everything else together
 
     def run(text, *more):
         pytester.makepyfile(test_mine=text)
