@@ -21,7 +21,7 @@ from juham_core.errors import (
 from juham_core.jmqtt import JMqtt
 
 __all__ = [
-    "DEFAULT_BACKEND",
+    "DEFAULT_BACKENDS",
     "BackendInfo",
     "backends",
     "choose",
@@ -31,8 +31,8 @@ __all__ = [
     "load",
 ]
 
-DEFAULT_BACKEND: Final = "paho2"
-"""What is used when nobody chose, if it is installed."""
+DEFAULT_BACKENDS: Final = ("native", "paho2")
+"""What is used when nobody chose: the first that is installed, in the order of docs/performance.md."""
 
 IN_PROCESS: Final = frozenset({"memory"})
 """Backends that reach no broker: never the default just because nothing else is installed."""
@@ -69,8 +69,8 @@ def choose(backend: str | None = None, url_backend: str | None = None) -> str:
     """Return the name of the backend to use; whether it can be loaded is for :func:`load` to find out.
 
     It is the argument, else the one of the URL, else that of the environment variable ``JUHAM_BACKEND``,
-    else ``"backend"`` in the configuration file of JMqtt, else ``paho2`` if that is installed, else the
-    only one installed that reaches a broker. Empty strings count as nothing said.
+    else ``"backend"`` in the configuration file of JMqtt, else ``native`` if that is installed, else
+    ``paho2``, else the only one installed that reaches a broker. Empty strings count as nothing said.
 
     Raises :class:`~juham_core.errors.BackendNotFoundError` or BackendAmbiguousError if that leaves none or
     several, and ConfigError for a broken configuration file.
@@ -152,13 +152,14 @@ def _configured() -> str | None:
 def _default() -> str:
     installed = backends()
     names = {info.name for info in installed if not info.blocked}
-    if DEFAULT_BACKEND in names:
-        return DEFAULT_BACKEND
+    for name in DEFAULT_BACKENDS:
+        if name in names:
+            return name
     candidates = sorted(names - IN_PROCESS)
     if not candidates:
         raise BackendNotFoundError(
             "no backend that reaches a broker is installed: "
-            f"pip install {discovery.PLUGINS[DEFAULT_BACKEND]} {discovery.installed_names(installed)}"
+            f"pip install {discovery.PLUGINS[DEFAULT_BACKENDS[0]]} {discovery.installed_names(installed)}"
         )
     if len(candidates) > 1:
         raise BackendAmbiguousError(

@@ -514,7 +514,7 @@ def test_who_chooses(environment):
 
 
 def test_the_default(environment):
-    entry_points = {name: f"plugin_acme:{name}" for name in ("acme", "zeta", "memory", "paho2")}
+    entry_points = {name: f"plugin_acme:{name}" for name in ("acme", "zeta", "memory", "paho2", "native")}
     environment.install(environment.wheel("acme-mqtt", entry_points=entry_points))
     code = 'result = [attempt(factory.choose), imported(), "stevedore" in sys.modules]'
 
@@ -523,11 +523,12 @@ def test_the_default(environment):
         assert imported == [[], False]
         return chosen
 
+    assert choose("acme,zeta,paho2,memory,native") == "native"
     assert choose("acme,zeta,paho2,memory") == "paho2"
     assert choose("zeta,memory") == "zeta"
     expected = r'there are acme, zeta: .*JUHAM_BACKEND, or write \{"backend": "acme"\} to .*JMqtt\.json'
     check(choose("acme,zeta,memory"), "BackendAmbiguousError", expected, name=None, distribution=None)
-    expected = r"no backend that reaches a broker .*pip install juham-paho \(.*acme \(blocked\), .*memory"
+    expected = r"no backend that reaches a broker .*pip install juham-native \(.*acme \(blocked\), .*memory"
     check(choose("memory"), "BackendNotFoundError", expected, name=None, distribution=None)
 
 

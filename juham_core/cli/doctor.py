@@ -187,7 +187,7 @@ class Examination:
             return f"JUHAM_BACKEND={os.environ['JUHAM_BACKEND']}"
         if JMqtt.backend:
             return f"{JMqtt.get_json_file()} names it"
-        if name == factory.DEFAULT_BACKEND:
+        if name in factory.DEFAULT_BACKENDS:
             return "it is the default where nobody chooses"
         return "it is the only one installed that reaches a broker"
 
