@@ -17,8 +17,10 @@ from juham_core.errors import ConnectError, OptionError
 from juham_core.factory import create_for
 from juham_core.options import Options
 from juham_core.wire.packets import Connect
+from juham_core.wire.properties import Properties
 
 CANARY = "canary-5f3a91"
+SECRET_PROPERTIES = {"authentication_method": "plain", "authentication_data": CANARY.encode()}
 
 
 @pytest.fixture
@@ -94,8 +96,11 @@ def test_what_is_a_secret_is_neither_shown_nor_saved():
         Options(credentials=lambda options: ("u", CANARY)),
         Options(username="u", password=CANARY, protocol=5, servers=["b1", "b2"]),
         Connect("id", username="u", password=CANARY.encode()),
+        Connect("id", properties=Properties(SECRET_PROPERTIES), protocol=5),
+        Options(protocol=5, properties=SECRET_PROPERTIES),
     ]
-    assert CANARY not in "".join(map(repr, shown)) + "".join(str(each.to_dict()) for each in shown[:3])
+    saved = [str(each.to_dict()) for each in shown if isinstance(each, Options)]
+    assert CANARY not in "".join([*map(repr, shown), *saved])
 
 
 @pytest.mark.parametrize("command", [["doctor"], ["backends", "--json"]])

@@ -92,6 +92,12 @@ class Properties(dict[str, Any]):
         for name, value in {**dict(values), **named}.items():
             self[name] = value
 
+    def __repr__(self) -> str:
+        """Without what authenticates somebody, for properties are in logs and errors."""
+        if "authentication_data" not in self:
+            return super().__repr__()
+        return repr({name: "***" if name == "authentication_data" else value for name, value in self.items()})
+
     def copy(self) -> Properties:
         """A copy with lists of its own."""
         return Properties(self)

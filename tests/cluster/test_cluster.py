@@ -13,6 +13,8 @@ from waiting import eventually
 from witness import Record, payload_of
 
 import juham_core as juham
+from juham_core.errors import ConnectError
+from juham_core.testing.observer import SocketObserver
 
 BACKENDS = ["paho2", "gmqtt"]
 PAIRS = 4
@@ -100,10 +102,29 @@ def busiest(cluster, pairs, alive):
     return number
 
 
-def test_each_node_is_killed_and_comes_back():
+@pytest.fixture(scope="module")
+def cluster():
     require_rabbitmq(pytest.skip, pytest.fail)
+    with Cluster() as nodes:
+        yield nodes
+
+
+def test_it_has_no_mqtt_5_no_qos_2_and_no_shared_subscriptions(cluster):
+    """As docs/reliability.md says of RabbitMQ 3.10."""
+    where = ("127.0.0.1", cluster.ports[0])
+    with pytest.raises(ConnectError):
+        juham.connect(cluster.url("paho2", 0), protocol=5, reconnect=False)
+    with SocketObserver(*where) as observer:
+        assert observer.subscribe("lacks/qos-2", qos=2) == [1]
+        observer.subscribe("$share/group/lacks/shared", qos=1)
+        with juham.connect(cluster.url("paho2", 0)) as client:
+            client.publish("lacks/qos-2", b"as QoS 1", qos=2).wait(30)
+            client.publish("lacks/shared", b"to nobody", qos=1).wait(30)
+        assert [(message.topic, message.qos) for message in observer.drain()] == [("lacks/qos-2", 1)]
+
+
+def test_each_node_is_killed_and_comes_back(cluster):
     with ExitStack() as stack:
-        cluster = stack.enter_context(Cluster())
         pairs = [Pair(cluster, number, stack) for number in range(PAIRS)]
         started = time.monotonic()
         advance(pairs)
