@@ -55,6 +55,11 @@ class Decoder:
         self._body = 0
         self._size = 0
 
+    @property
+    def idle(self) -> bool:
+        """True between two packets: what :meth:`feed` takes in next begins one."""
+        return not self._data and not self._arrived
+
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Take in what arrived; it is looked at in :meth:`packets`."""
         self._arrived += data

@@ -77,7 +77,15 @@ class JGmqtt(JMqtt):
         home: Home = OwnThread(f"juham-{self.name}-gmqtt")
         if self._callers_loop is not None:
             home = CallersLoop(*self._callers_loop)
-        self._link = Link(home, self._session.client, options, self._on_packet, self._lost, self._dialling)
+        self._link = Link(
+            home,
+            self._session.client,
+            options,
+            self._on_packet,
+            self._on_pubacks,
+            self._lost,
+            self._dialling,
+        )
         self._link.open()
 
     def _run_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -197,6 +205,10 @@ class JGmqtt(JMqtt):
             self._acknowledged(result.packet_id, result.reason_code, result.properties)
         elif result is not None:
             link.send(result)
+
+    def _on_pubacks(self, packet_ids: list[int]) -> None:
+        assert self._session is not None
+        self._acknowledged_many(self._session.pubacks(packet_ids))
 
     def _on_pubrel_packet(self, link: Link, session: Session, packet: packets.Pubrel) -> None:
         link.send(session.released(packet))

@@ -214,7 +214,7 @@ def build_publish(message: MqttMsg, protocol: Any, wanted: int = 0) -> tuple[int
     Raises PayloadError if the packet is larger than MQTT allows, and OverflowError if all packet identifiers
     are in use.
     """
-    properties = to_gmqtt(message._properties)
+    properties = to_gmqtt(message._properties) if message._properties else {}
     if wanted:
         identifiers = protocol.id_generator
         last = identifiers._last_used_id

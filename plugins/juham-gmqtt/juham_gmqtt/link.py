@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
 from typing import Any, Final
 
 from juham_core.dial import Attempt, dial
@@ -26,15 +27,18 @@ _WRITE_BUFFER: Final = 256 * 1024
 _FAREWELL: Final = 0.5
 """Seconds a broker has to close the connection after DISCONNECT, before we do."""
 
+_PUBACK: Final = b"\x40\x02"
+"""How PUBACK begins if it holds nothing but a packet identifier."""
+
 log = logging.getLogger("juham.gmqtt")
 
 
 class Link:
     """A coroutine that runs in a home of its own from :meth:`open` to :meth:`close`.
 
-    ``receive`` is called with each packet and ``lost`` once if the connection ends by itself, both in the
-    home's loop; neither once :meth:`close` has been called. Making one raises for options that gmqtt
-    cannot use.
+    ``receive`` is called with each packet (``pubacks`` with the identifiers of PUBACKs that say success
+    and no more) and ``lost`` once if the connection ends by itself, all in the home's loop; none once
+    :meth:`close` has been called. Making one raises for options that gmqtt cannot use.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Link:
         client: Any,
         options: Options,
         receive: Callable[[Link, Packet], None],
+        pubacks: Callable[[list[int]], None],
         lost: Callable[[Exception | None], None],
         attempt: Attempt,
     ) -> None:
@@ -55,6 +60,7 @@ class Link:
         self.aliases = TopicAliases(options.properties.get("topic_alias_maximum", 0))
         self._client = client
         self._receive = receive
+        self._pubacks = pubacks
         self._lost = lost
         self._connect_arguments = library.connect_arguments(options)
         self._decoder = Decoder(options.protocol, max_packet_size=options.largest_packet)
@@ -174,18 +180,27 @@ class Link:
         if self._is_over():
             return
         self._connection.received()
+        if self.accepted and data[:2] == _PUBACK and self._decoder.idle:
+            acknowledged = _plain_pubacks(data)
+            if acknowledged:
+                self._guarded(partial(self._pubacks, acknowledged))
+                return
         self._decoder.feed(data)
-        self._take_packets()
+        self._guarded(self._take_packets)
 
     def _take_packets(self) -> None:
+        for packet in self._decoder.packets():
+            if self._is_over():
+                return
+            self._receive(self, packet)
+            if self._held:
+                return
+
+    def _guarded(self, take: Callable[[], None]) -> None:
+        """Have what has come dealt with, and send what that has led to."""
         self._outbox.promise()  # what is sent meanwhile goes at the end, at once
         try:
-            for packet in self._decoder.packets():
-                if self._is_over():
-                    return
-                self._receive(self, packet)
-                if self._held:
-                    break
+            take()
         except MalformedPacketError as exc:
             self.end(exc)
         except Exception as exc:
@@ -295,3 +310,15 @@ class Link:
             else:
                 transport.close()
             await asyncio.wait_for(self._gone.wait(), _FAREWELL)
+
+
+def _plain_pubacks(data: bytes) -> list[int]:
+    """The packet identifiers, if there is nothing else than such PUBACKs; none otherwise.
+
+    They are most of what comes to a client that publishes, and the decoder would make an object of each.
+    """
+    count, rest = divmod(len(data), 4)
+    if rest or data[0::4] != _PUBACK[:1] * count or data[1::4] != _PUBACK[1:] * count:
+        return []
+    keys = [high << 8 | low for high, low in zip(data[2::4], data[3::4], strict=True)]
+    return [] if 0 in keys else keys

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
+from collections.abc import Collection
 from typing import Final
 
 from juham_core.errors import NotConnectedError, QueueFullError
@@ -18,7 +20,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._packages: list[bytes | bytearray] = []
+        self._packages: deque[bytes | bytearray] = deque()
         self._unsent = 0
         self._emptied_later = False
         self._closed = False
@@ -47,13 +49,31 @@ class Outbox:
         with self._lock:
             self._emptied_later = True
 
-    def take(self) -> bytes | bytearray:
-        """All that waits, in one piece."""
+    def take(self, most: int = MAX_UNSENT) -> bytes | bytearray:
+        """All that waits, in one piece, or the first of it, of about that many bytes at most.
+
+        Then it is to be called again: whoever hands more over will not ask for it.
+        """
         with self._lock:
-            packages, self._packages = self._packages, []
-            self._unsent = 0
-            self._emptied_later = False
-        return packages[0] if len(packages) == 1 else b"".join(packages)
+            packages: Collection[bytes | bytearray] = self._packages
+            if self._unsent <= most:
+                self._packages = deque()
+                self._unsent = 0
+                self._emptied_later = False
+            else:
+                packages = self._first(most)
+        return next(iter(packages)) if len(packages) == 1 else b"".join(packages)
+
+    def _first(self, most: int) -> list[bytes | bytearray]:
+        """With the lock held: take out at least one packet."""
+        taken: list[bytes | bytearray] = []
+        size = 0
+        while self._packages and (not taken or size + len(self._packages[0]) <= most):
+            package = self._packages.popleft()
+            taken.append(package)
+            size += len(package)
+        self._unsent -= size + _OVERHEAD * len(taken)
+        return taken
 
     def close(self) -> None:
         """Take nothing more in."""

@@ -104,6 +104,16 @@ class Session:
         self._finish(packet_id)
         return Finished(packet_id, code, packet.properties)
 
+    def pubacks(self, packet_ids: list[int]) -> list[int]:
+        """Take several PUBACKs that say success; return those that end an exchange."""
+        known = []
+        with self._lock:
+            for packet_id in packet_ids:
+                if packet_id in self._in_flight:
+                    self._finish_locked(packet_id)
+                    known.append(packet_id)
+        return known
+
     def awaits_pubrec(self, packet_id: int) -> bool:
         """True if PUBREC is what comes next for a message of ours."""
         return packet_id in self._in_flight and packet_id not in self._releases
@@ -182,7 +192,10 @@ class Session:
 
     def _finish(self, packet_id: int) -> None:
         with self._lock:
-            self._in_flight.discard(packet_id)
-            self._releases.discard(packet_id)
-            self._storage.remove_message_by_mid(packet_id)
-            self._identifiers.free_id(packet_id)
+            self._finish_locked(packet_id)
+
+    def _finish_locked(self, packet_id: int) -> None:
+        self._in_flight.discard(packet_id)
+        self._releases.discard(packet_id)
+        self._storage.remove_message_by_mid(packet_id)
+        self._identifiers.free_id(packet_id)

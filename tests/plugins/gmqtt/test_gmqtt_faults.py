@@ -107,7 +107,8 @@ def test_connect_carries_what_the_options_say(peer):
         connect = meet(mqtt, peer)
         assert (connect.client_id, connect.username, connect.password) == ("ä", "ü", b"\xff\0")
         assert (connect.keepalive, connect.clean_start, connect.protocol) == (7, False, 5)
-        assert connect.properties == {**options["properties"], "session_expiry_interval": 9}
+        announced = {"session_expiry_interval": 9, "maximum_packet_size": mqtt.options.largest_packet}
+        assert connect.properties == {**options["properties"], **announced}
 
 
 def test_only_old_protocol_is_not_tried_by_itself(peer):
