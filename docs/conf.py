@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import tokenize
 from collections.abc import Iterator
 from dataclasses import fields
@@ -65,6 +66,32 @@ def matrix() -> Iterator[str]:
     yield from _lines(Path(__file__).with_name("conformance"))
 
 
+def mutants() -> Iterator[str]:
+    """What breaks which rule, and is caught by the case named for it: tests/kit sees to that."""
+    yield "| the case that catches it | a backend that |"
+    yield "| --- | --- |"
+    found = []
+    for module in sorted((Path(__file__).parents[1] / "tests/kit").glob("mutants_*.py")):
+        nodes = ast.walk(ast.parse(module.read_text("utf-8")))
+        calls = [node for node in nodes if isinstance(node, ast.Call)]
+        entered = [call.args for call in calls if getattr(call.func, "id", "") == "mutant"]
+        found += [tuple(ast.literal_eval(argument) for argument in arguments) for arguments in entered]
+    for case_id, does in sorted(found):
+        yield f"| `{case_id}` | {does} |"
+    yield f"\n{len(found)} in all."
+
+
+def times() -> Iterator[str]:
+    """How many seconds the cases of each backend took, one after the other, in the reports."""
+    yield "| backend | face | cases | passed | seconds, added up |"
+    yield "| --- | --- | ---: | ---: | ---: |"
+    for path in sorted(Path(__file__).with_name("conformance").glob("*.json")):
+        for one in json.loads(path.read_text(encoding="utf-8"))["backends"]:
+            face, counts = one.get("face") or "threads", one["counts"]
+            tried, seconds = sum(counts.values()), one["seconds"]
+            yield f"| {one['backend']} | {face} | {tried} | {counts['passed']} | {seconds:.0f} |"
+
+
 def lines() -> Iterator[str]:
     """How long each distribution with backends is, in lines that are neither empty, comment nor docstring."""
     yield "| package | modules | lines of code |"
@@ -97,5 +124,5 @@ def _lines_of_code(source: str) -> int:
 
 
 GENERATED.mkdir(exist_ok=True)
-for _write in (cases, errors, capabilities, matrix, lines):
+for _write in (cases, errors, capabilities, matrix, mutants, times, lines):
     (GENERATED / f"{_write.__name__}.md").write_text("\n".join(_write()) + "\n", encoding="utf-8")
