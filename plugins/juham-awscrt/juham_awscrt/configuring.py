@@ -20,7 +20,6 @@ NO_RECONNECT: Final = 2**31
 class Events(Protocol):
     """What the library calls, on its event loop's thread: nothing here may block or raise."""
 
-    def on_publish(self, data: Any) -> None: ...
     def on_accepted(self, data: Any) -> None: ...
     def on_failure(self, data: Any) -> None: ...
     def on_disconnection(self, data: Any) -> None: ...
@@ -52,7 +51,6 @@ def client_options(events: Events, options: Options, loop: transport.Loop) -> An
             inbound_behavior=incoming.ENABLED if aliases else incoming.DISABLED,
             inbound_cache_max_size=aliases,
         ),
-        on_publish_callback_fn=events.on_publish,
         on_lifecycle_event_stopped_fn=events.on_stopped,
         on_lifecycle_event_connection_success_fn=events.on_accepted,
         on_lifecycle_event_connection_failure_fn=events.on_failure,
@@ -80,4 +78,3 @@ def connect_packet(options: Options) -> Any:
         will_delay_interval_sec=delay,
         **to_library(properties, CONNECT, "CONNECT"),
     )
-

@@ -2,7 +2,8 @@
 
 The library reconnects by itself and JMqtt does so better: hence a client for each attempt, stopped at the
 first failure. Its callbacks (the methods ``on_...``) come on the thread of its event loop; there the state is
-brought up to date, and the rest is left to :class:`~juham_awscrt.reports.Reports` on another thread.
+brought up to date and messages are delivered, and the rest is left to :class:`~juham_awscrt.reports.Reports`
+on another thread.
 """
 
 from __future__ import annotations
@@ -11,23 +12,28 @@ import itertools
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import awscrt
 from awscrt import mqtt5
 
-from juham_awscrt import properties as props
+from juham_awscrt import threads
 from juham_awscrt.configuring import client_options
 from juham_awscrt.descriptors import Search
-from juham_awscrt.reporter import Reporter
+from juham_awscrt.direct import messages_for
+from juham_awscrt.messages import QOS
+from juham_awscrt.reporter import Collected, Reporter
 from juham_awscrt.reports import Reports
 from juham_awscrt.transport import Loop
 from juham_awscrt.verdicts import plain, transport_stood
 from juham_core.errors import (
     ConnectError,
     ConnectTimeoutError,
+    JuhamError,
     NotConnectedError,
     PublishError,
     QueueFullError,
@@ -35,6 +41,7 @@ from juham_core.errors import (
 from juham_core.message import MqttMsg
 from juham_core.options import Options
 from juham_core.wire.packets import Subscription
+from juham_core.wire.properties import Properties
 
 if TYPE_CHECKING:
     from juham_awscrt.backend import JAwsCrt
@@ -47,9 +54,10 @@ PUBACK_GRACE: Final = 0.02
 """Seconds for PUBACKs to go out before DISCONNECT overtakes them: awscrt does not tell when they have."""
 MAX_UNSENT: Final = 64 * 1024 * 1024
 """Bytes that messages of QoS 0 may take before they are on the wire; awscrt itself has no bound."""
+BURST: Final = 0.00005
+"""Seconds: a message that comes so soon after the last ones were passed on has others behind it."""
 OVERHEAD: Final = 2_500
 """What awscrt keeps of each of them beside its payload, as measured: a future, packets in C and in Python."""
-QOS: Final = (mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE)
 
 
 class Link:
@@ -70,6 +78,13 @@ class Link:
         self._keys = itertools.count(1)
         self._unacknowledged: dict[int, Any] = {}
         self._last_puback = 0.0
+        self._messages = messages_for(awscrt.__version__)
+        self._loop_thread: int | None = None
+        self._handling = 0
+        self._held: deque[tuple[int, MqttMsg]] = deque()
+        self._pubacks: Collected[int] = Collected(self._reporter, self._reports.acknowledged)
+        self._arrived: Collected[MqttMsg] = Collected(self._reporter, self._reports.received_many, BURST)
+        self._inline = backend._delivery._inline
         self._unsent = 0
         self._sent = threading.Condition()
 
@@ -82,7 +97,7 @@ class Link:
         tell: there only the verdict shows it, as it does where the socket cannot be seen.
         """
         try:
-            self.client = mqtt5.Client(client_options(self, self.options, self._loop))
+            self.client = self._messages.make_client(client_options(self, self.options, self._loop), self)
         except RuntimeError as exc:
             raise ConnectError(f"awscrt does not take the options: {exc}") from exc
         self.client.start()
@@ -160,29 +175,49 @@ class Link:
 
     def publish(self, message: MqttMsg) -> int:
         """Hand over a message."""
-        packet = mqtt5.PublishPacket(
-            topic=message.topic,
-            payload=message.payload,
-            qos=QOS[message.qos],
-            retain=message.retain,
-            **props.to_library(message.properties, props.PUBLISH, "PUBLISH"),
-        )
+        if self.client is None or not self._up:
+            raise NotConnectedError("the connection has ended")
+        key = 0
         if message.qos:
-            return self._hand_over("publish", packet, self._reports.published)
-        size = len(message.payload) + OVERHEAD
-        with self._sent:
-            if self._unsent >= MAX_UNSENT:
-                raise QueueFullError(
-                    f"awscrt has not sent what takes {self._unsent:,} bytes of memory: "
-                    "the message was not accepted; publish slower"
-                )
-            self._unsent += size
+            key = next(self._keys)
+        else:
+            with self._sent:
+                if self._unsent >= MAX_UNSENT:
+                    raise QueueFullError(
+                        f"awscrt has not sent what takes {self._unsent:,} bytes of memory: "
+                        "the message was not accepted; publish slower"
+                    )
+                self._unsent += len(message.payload) + OVERHEAD
+        if self._held or threading.get_ident() == self._loop_thread:
+            # awscrt would prefer what it is told on its own thread to what others have told it before.
+            self._held.append((key, message))
+            self._reporter.put(self._pass_on_held)
+        else:
+            self._pass_on(key, message)
+        return key
+
+    def _pass_on(self, key: int, message: MqttMsg) -> None:
+        client, size = self.client, len(message.payload) + OVERHEAD
+        answered = partial(self._on_puback, key) if key else partial(self._on_sent, size)
         try:
-            self._call("publish", packet).add_done_callback(partial(self._on_sent, size))
-        except BaseException:
-            self._one_sent(size)
-            raise
-        return 0
+            self._messages.publish(client, message, answered)
+        except Exception as exc:
+            if not key:
+                self._one_sent(size)
+            if client is None:
+                raise NotConnectedError("the connection has ended") from exc
+            raise PublishError(f"awscrt does not publish: {exc}") from exc
+
+    def _pass_on_held(self) -> None:
+        """Pass on what was published on the event loop's thread, and what has come after it."""
+        held = self._held
+        while held:
+            key, message = held[0]
+            try:
+                self._pass_on(key, message)
+            except JuhamError as exc:
+                self._reports.not_passed_on(key, exc)
+            held.popleft()
 
     def subscribe(self, subscriptions: list[Subscription]) -> int:
         """Send one SUBSCRIBE."""
@@ -208,12 +243,15 @@ class Link:
 
     def acknowledge(self, mid: int) -> None:
         """Send PUBACK, if that can still be; if not, the broker will send the message again."""
+        if mid == self._handling and threading.get_ident() == self._loop_thread:
+            self._handling = 0  # awscrt does so, as soon as it knows that the message is taken
+            return
         handle = self._unacknowledged.pop(mid, None)
         client = self.client
         if handle is not None and client is not None and self._up:
             self._last_puback = time.monotonic()
             try:
-                client.invoke_publish_acknowledgement(handle)
+                self._messages.acknowledge(client, handle)
             except RuntimeError as exc:
                 log.warning("%s: message %d was not acknowledged: %s", self.backend.name, mid, exc)
 
@@ -238,6 +276,7 @@ class Link:
 
     def on_accepted(self, data: Any) -> None:
         """Take a CONNACK that accepts."""
+        self._loop_thread = threading.get_ident()
         self._up = True
         self._reporter.put(self._reports.accepted, data.connack_packet)
         self._reporter.put(self._verdict.set)
@@ -262,22 +301,44 @@ class Link:
             self._sent.notify_all()
         self._reporter.put(self._reports.lost, data.exception, data.disconnect_packet)
 
-    def on_publish(self, data: Any) -> None:
-        """Take a message, and from awscrt the right to acknowledge it at QoS 1."""
+    def received(
+        self, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties | None, handle: Any
+    ) -> bool:
+        """Take a message and its handle for PUBACK; False if it is handled, and PUBACK may go."""
         mid = 0
-        if data.acquire_publish_acknowledgement_control is not None:
+        if handle is not None:
             mid = next(self._keys)
-            self._unacknowledged[mid] = data.acquire_publish_acknowledgement_control()
-        self._reporter.put(self._reports.received, mid, data.publish_packet)
+            self._unacknowledged[mid] = handle
+        if not self._inline or not self._reporter.idle:  # what came before is still to be reported
+            self._arrived.add(MqttMsg(topic, payload, qos, retain, False, mid, properties))
+            return True
+        self._handling = mid
+        try:
+            self._reports.received(topic, payload, qos, retain, mid, properties)
+        except Exception:  # there is nobody above who could catch it
+            log.exception("%s: cannot take a message", self.backend.name)
+        if not mid or self._handling:
+            self._handling = 0
+            return True
+        del self._unacknowledged[mid]
+        self._last_puback = time.monotonic()
+        return False
 
     def on_stopped(self, _data: Any) -> None:
         """Take note that nothing follows any more."""
+        threads.forget_this_thread()
         self._stopped.set()
 
-    def _on_sent(self, size: int, future: Future[Any]) -> None:
-        if future.exception() is not None and not self._reports.muted:
+    def _on_sent(self, size: int, error_code: int, *_nothing: Any) -> None:
+        if error_code and not self._reports.muted:
             self.backend._statistics.dropped["not sent"] += 1
         self._one_sent(size)
+
+    def _on_puback(self, key: int, error_code: int, _qos: int, code: Any, reason: Any, pairs: Any) -> None:
+        if error_code or code or reason is not None or pairs:
+            self._reporter.put(self._reports.answered, key, error_code, code, reason, pairs)
+            return
+        self._pubacks.add(key)
 
     def _one_sent(self, size: int) -> None:
         with self._sent:

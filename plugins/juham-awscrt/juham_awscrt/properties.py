@@ -20,7 +20,10 @@ PUBLISH: Final[Mapping[str, str]] = {
     "content_type": "content_type",
     "user_property": "user_properties",
 }
-RECEIVED: Final[Mapping[str, str]] = {**PUBLISH, "subscription_identifier": "subscription_identifiers"}
+RECEIVED: Final[Mapping[str, str]] = {
+    **{name: attribute for name, attribute in PUBLISH.items() if name != "topic_alias"},  # it is resolved
+    "subscription_identifier": "subscription_identifiers",
+}
 CONNECT: Final[Mapping[str, str]] = {
     "session_expiry_interval": "session_expiry_interval_sec",
     "request_response_information": "request_response_information",
@@ -81,6 +84,11 @@ def from_library(packet: Any, names: Mapping[str, str]) -> Properties:
             value = [(pair.name, pair.value) for pair in value]
         properties[name] = value
     return properties
+
+
+def plain_pairs(pairs: Iterable[Any]) -> list[tuple[str, str]]:
+    """User properties as the core has them; C gives tuples and the public interface objects."""
+    return [pair if isinstance(pair, tuple) else (pair.name, pair.value) for pair in pairs]
 
 
 def has_any(packet: Any, attributes: Iterable[str]) -> bool:

@@ -10,35 +10,84 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 log = logging.getLogger("juham.awscrt")
+T = TypeVar("T")
 
 
 class Reporter:
     """Makes the calls it is given, one after the other, until it is closed."""
 
     def __init__(self, name: str) -> None:
-        self._calls: SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]] | None] = SimpleQueue()
+        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]] | None] = deque()
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"juham-{name}-awscrt", daemon=True)
         self._thread.start()
 
+    @property
+    def idle(self) -> bool:
+        """True if no call waits or is being made."""
+        return not self._calls
+
     def put(self, function: Callable[..., None], *args: Any) -> None:
         """Have a call made in its turn; neither blocks nor raises."""
-        self._calls.put((function, args))
+        self._calls.append((function, args))
+        self._wake.put(None)
 
     def close(self) -> None:
         """Make what calls are left, and end; from the thread itself, end once that call has returned."""
-        self._calls.put(None)
+        self._calls.append(None)
+        self._wake.put(None)
         if self._thread is not threading.current_thread():
             self._thread.join()
 
     def _run(self) -> None:
-        while (call := self._calls.get()) is not None:
+        calls, sleep = self._calls, self._wake.get
+        sleep()
+        while (call := calls[0]) is not None:
             function, args = call
             try:
                 function(*args)
             except Exception:  # there is nobody above who could catch it
                 log.exception("%s failed", getattr(function, "__qualname__", function))
+            calls.popleft()  # only now: until then it keeps those who ask from overtaking it
+            sleep()
+
+
+class Collected(Generic[T]):
+    """Things of one kind that are reported together, as many as have come by then.
+
+    Two threads that take turns for each of them cost more than all the rest. Under a stream they would do so
+    for good, as neither gets ahead of the other: so there the reporter pauses before it looks.
+    """
+
+    def __init__(self, reporter: Reporter, report: Callable[[list[T]], None], pause: float = 0.0) -> None:
+        """``pause``: seconds, within which after a report the next thing must come for a stream."""
+        self._reporter = reporter
+        self._report = report
+        self._pause = pause
+        self._things: deque[T] = deque()
+        self._asked = False
+        self._last = 0.0
+
+    def add(self, thing: T) -> None:
+        """Have something reported; from one thread only."""
+        self._things.append(thing)
+        if not self._asked:
+            self._asked = True
+            self._reporter.put(self._tell)
+
+    def _tell(self) -> None:
+        if self._pause and time.monotonic() - self._last < self._pause:
+            time.sleep(self._pause)
+        self._asked = False  # first: for what comes from here on it is asked again
+        things, taken = self._things, []
+        while things:
+            taken.append(things.popleft())
+        self._report(taken)
+        self._last = time.monotonic()

@@ -1,4 +1,7 @@
-"""What awscrt has seen, told to JMqtt in its own words; every method runs on the reporter's thread."""
+"""What awscrt has seen, told to JMqtt in its own words; every method runs on the reporter's thread.
+
+Save one: with handlers inline, a message is reported on the thread that brings it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,12 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from awscrt import exceptions
+
 from juham_awscrt import properties as props
 from juham_awscrt.verdicts import code_of, is_refusal
+from juham_core.errors import JuhamError, NotConnectedError
+from juham_core.message import MqttMsg
 from juham_core.topics import is_topic_name
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import IMPLEMENTATION_SPECIFIC
@@ -51,17 +58,14 @@ class Reports:
             found = props.from_library(disconnect, props.DISCONNECT)
             self._backend._lost(None, code_of(disconnect.reason_code), found, from_server=True)
 
-    def received(self, mid: int, packet: Any) -> None:
-        """Report a message."""
+    def received(
+        self, topic: str, payload: bytes, qos: int, retain: bool, mid: int, properties: Properties | None
+    ) -> None:
+        """Report a message, on the event loop's thread or the reporter's."""
         if self.muted:
             return
-        found = None
-        if props.has_any(packet, props.RECEIVED.values()):
-            found = props.from_library(packet, props.RECEIVED)
-        if is_topic_name(packet.topic):
-            self._backend._received(
-                packet.topic, packet.payload, int(packet.qos), packet.retain, mid=mid, properties=found
-            )
+        if is_topic_name(topic):
+            self._backend._received(topic, payload, qos, retain, False, mid, properties)
         else:
             self._backend.statistics.dropped["topic is malformed"] += 1
             log.warning("%s: dropped a message whose topic MQTT forbids", self._backend.name)
@@ -69,16 +73,56 @@ class Reports:
             # Once it is handled: so the broker's window bounds what waits here.
             self._backend._delivery.after(partial(self._link.acknowledge, mid))
 
-    def published(self, key: int, future: Future[Any]) -> None:
-        """Report PUBACK."""
-        error = future.exception()
-        if error is None:
-            puback = future.result().puback
-            found = props.from_library(puback, props.ANSWER)
-            self._backend._acknowledged(key, code_of(puback.reason_code), found)
-        elif is_refusal(error):
+    def received_many(self, messages: list[MqttMsg]) -> None:
+        """Report messages that have come one after the other."""
+        together: list[MqttMsg] = []
+        for message in messages:
+            if not message.mid and is_topic_name(message.topic):
+                together.append(message)
+                continue
+            if together:
+                self._received_together(together)
+                together = []
+            self.received(
+                message.topic,
+                message.payload,
+                message.qos,
+                message.retain,
+                message.mid,
+                message._properties,
+            )
+        if together:
+            self._received_together(together)
+
+    def _received_together(self, messages: list[MqttMsg]) -> None:
+        if not self.muted:
+            self._backend._received_many(messages)
+
+    def acknowledged(self, keys: list[int]) -> None:
+        """Report PUBACKs that say success and no more."""
+        self._backend._acknowledged_many(keys)
+
+    def answered(self, key: int, error_code: int, code: Any, reason: str | None, pairs: Any) -> None:
+        """Report another PUBACK, or that there will be none."""
+        if not error_code:
+            found = Properties()
+            if reason is not None:
+                found["reason_string"] = reason
+            if pairs:
+                found["user_property"] = props.plain_pairs(pairs)
+            self._backend._acknowledged(key, code_of(code), found)
+            return
+        error = exceptions.from_code(error_code)
+        if is_refusal(error):
             self._backend._acknowledged(key, IMPLEMENTATION_SPECIFIC, Properties(reason_string=str(error)))
         # Any other error: the connection ends, and the next one brings the message again.
+
+    def not_passed_on(self, key: int, error: JuhamError) -> None:
+        """Report that awscrt did not take a message."""
+        if not key:
+            self._backend.statistics.dropped["not sent"] += 1
+        elif not isinstance(error, NotConnectedError):  # else the next connection brings it again
+            self._backend._acknowledged(key, IMPLEMENTATION_SPECIFIC, Properties(reason_string=str(error)))
 
     def subscribed(self, count: int, key: int, future: Future[Any]) -> None:
         """Report SUBACK."""
