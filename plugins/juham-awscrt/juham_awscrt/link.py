@@ -81,7 +81,7 @@ class Link:
         self._messages = messages_for(awscrt.__version__)
         self._loop_thread: int | None = None
         self._handling = 0
-        self._held: deque[tuple[int, MqttMsg]] = deque()
+        self._held: deque[tuple[Callable[[], None], Callable[[JuhamError], None]]] = deque()
         self._pubacks: Collected[int] = Collected(self._reporter, self._reports.acknowledged)
         self._arrived: Collected[MqttMsg] = Collected(self._reporter, self._reports.received_many, BURST)
         self._inline = backend._delivery._inline
@@ -188,13 +188,35 @@ class Link:
                         "the message was not accepted; publish slower"
                     )
                 self._unsent += len(message.payload) + OVERHEAD
-        if self._held or threading.get_ident() == self._loop_thread:
-            # awscrt would prefer what it is told on its own thread to what others have told it before.
-            self._held.append((key, message))
-            self._reporter.put(self._pass_on_held)
+        if self._has_to_wait():
+            self._wait_in_line(
+                partial(self._pass_on, key, message), partial(self._reports.not_passed_on, key)
+            )
         else:
             self._pass_on(key, message)
         return key
+
+    def _has_to_wait(self) -> bool:
+        """True where awscrt must not be told at once.
+
+        What it is told on its own thread it prefers to what others have told it before.
+        """
+        return bool(self._held) or threading.get_ident() == self._loop_thread
+
+    def _wait_in_line(self, call: Callable[[], None], failed: Callable[[JuhamError], None]) -> None:
+        self._held.append((call, failed))
+        self._reporter.put(self._pass_on_held)
+
+    def _pass_on_held(self) -> None:
+        """Tell awscrt what it was to be told on its own thread, and what has come after that."""
+        held = self._held
+        while held:
+            call, failed = held[0]
+            try:
+                call()
+            except JuhamError as exc:
+                failed(exc)
+            held.popleft()  # only now: until then it keeps others from overtaking it
 
     def _pass_on(self, key: int, message: MqttMsg) -> None:
         client, size = self.client, len(message.payload) + OVERHEAD
@@ -207,17 +229,6 @@ class Link:
             if client is None:
                 raise NotConnectedError("the connection has ended") from exc
             raise PublishError(f"awscrt does not publish: {exc}") from exc
-
-    def _pass_on_held(self) -> None:
-        """Pass on what was published on the event loop's thread, and what has come after it."""
-        held = self._held
-        while held:
-            key, message = held[0]
-            try:
-                self._pass_on(key, message)
-            except JuhamError as exc:
-                self._reports.not_passed_on(key, exc)
-            held.popleft()
 
     def subscribe(self, subscriptions: list[Subscription]) -> int:
         """Send one SUBSCRIBE."""
@@ -258,8 +269,15 @@ class Link:
     def _hand_over(self, what: str, packet: Any, report: Callable[[int, Future[Any]], None]) -> int:
         """Make a request; its answer will be reported with the key that this returns."""
         key = next(self._keys)
-        self._call(what, packet).add_done_callback(partial(self._reporter.put, report, key))
+        call = partial(self._request, what, packet, partial(self._reporter.put, report, key))
+        if self._has_to_wait():
+            self._wait_in_line(call, lambda exc: report(key, _failed(exc)))
+        else:
+            call()
         return key
+
+    def _request(self, what: str, packet: Any, answered: Callable[[Future[Any]], None]) -> None:
+        self._call(what, packet).add_done_callback(answered)
 
     def _call(self, what: str, packet: Any) -> Future[Any]:
         """Call the client's method; whatever error of the library that raises is translated here."""
@@ -351,3 +369,9 @@ class Link:
         client = self.client
         if client is not None:
             client.stop()
+
+
+def _failed(error: JuhamError) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from juham_core.errors import PublishError
 from juham_core.options import Options
 from juham_core.wire.reasons import UNSPECIFIED_ERROR
 
@@ -30,7 +31,7 @@ def is_refusal(error: BaseException) -> bool:
     Among the reasons: it is larger than the broker takes, or the broker has no retained messages. Any other
     error is that of the connection, and says nothing about the packet.
     """
-    return getattr(error, "name", "") in _BAD_PACKETS
+    return isinstance(error, PublishError) or getattr(error, "name", "") in _BAD_PACKETS
 
 
 def plain(options: Options) -> bool:
