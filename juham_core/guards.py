@@ -24,7 +24,8 @@ class Guards(Backend, Object):
     def _checked(self, message: MqttMsg) -> MqttMsg:
         """Raise unless the message may be sent: it comes from the application, or from a hook."""
         check_topic(message.topic)
-        if message.qos != 0 and check_qos(message.qos) == 2:
+        qos = message.qos
+        if qos != 0 and (type(qos) is not int or qos != 1) and check_qos(qos) == 2:
             self.capabilities.require("qos_2", self.get_class_id())
         if message._properties:
             if self._spoken_protocol < MQTT_5:

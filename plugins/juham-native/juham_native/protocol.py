@@ -152,11 +152,12 @@ class MqttProtocol:
     def _read(self, data: bytes, position: int) -> None:  # noqa: C901 - the hot loop: calls cost
         end, topics, v5, largest = len(data), self._topics, self._v5, self._largest
         plain_ack = self.accepted and not self._options.manual_ack
-        while end - position >= 5:
+        while end - position >= 4:  # a PUBACK has no more
             first, size, length = _head(data, position)
             body = position + 2
             if size > 0x7F:
-                if 0x00FF < length < 0x8000:  # two bytes, as in most packets that do not do with one
+                # Two bytes, as in most packets that do not do with one.
+                if 0x00FF < length < 0x8000 and end - position > 4:
                     size = (size & 0x7F) | (length >> 8) << 7
                     body += 1
                     length = data[body] << 8 | data[body + 1]

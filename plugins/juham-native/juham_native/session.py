@@ -51,9 +51,10 @@ class Session:
             if wanted not in self._requests:
                 return wanted  # if it is in use, then by the same message, from before it was put aside
         packet_id = self._last_id
+        publishes, releases, requests = self.publishes, self._releases, self._requests
         for _ in range(_LAST):
             packet_id = packet_id % _LAST + 1
-            if not self._in_use(packet_id):
+            if packet_id not in publishes and packet_id not in releases and packet_id not in requests:
                 self._last_id = packet_id
                 return packet_id
         raise QueueFullError("all 65,535 packet identifiers are in use: lower max_inflight")
@@ -156,6 +157,3 @@ class Session:
         self._releases.clear()
         self._received.clear()
         self._resumed = frozenset()
-
-    def _in_use(self, packet_id: int) -> bool:
-        return packet_id in self.publishes or packet_id in self._releases or packet_id in self._requests
