@@ -98,24 +98,35 @@ class LoopedLink(Link, asyncio.Protocol):
                 made.set_exception(ConnectError("the event loop ended while it was connecting"))
             elif (error := task.exception()) is not None:
                 made.set_exception(error)
-            elif self._stopping:
-                self._transport.abort()
             else:
-                made.set_result(None)
+                self._take_over(sock, task.result()[0], made)
 
         task.add_done_callback(connected)
 
-    def connection_made(self, transport: Any) -> None:
-        """asyncio's: the transport stands."""
+    def _take_over(self, sock: socket.socket, transport: Any, made: Future[None]) -> None:
+        """What is sent before create_connection has returned might end the transport too early."""
+        if self._gone.is_set():
+            # uvloop has closed the descriptor, but not the object, which would close it once more.
+            sock.detach()
+            made.set_exception(ConnectError(f"{self.options.describe()} ended the connection at once"))
+            return
+        if self._stopping:
+            transport.abort()
+            made.set_exception(ConnectError("the client was closed while it was connecting"))
+            return
         transport.set_write_buffer_limits(high=_WRITE_BUFFER)
         self._transport = transport
         with contextlib.suppress(NotConnectedError):
             self.send(self.protocol.connect())
+        made.set_result(None)
         if self._early:
-            self._loop.call_soon(self.data_received, self._early)
+            self.data_received(self._early)
 
     def data_received(self, data: bytes) -> None:
         """asyncio's: bytes have come."""
+        if self._transport is None:
+            self._early += data
+            return
         if self._ended or self._stopping:
             return
         was_accepted = self.protocol.accepted
@@ -132,7 +143,8 @@ class LoopedLink(Link, asyncio.Protocol):
         """asyncio's: the transport is closed."""
         if self._timer is not None:
             self._timer.cancel()
-        self._end(exc)
+        if self._transport is not None:
+            self._end(exc)
         self._gone.set()
 
     def pause_writing(self) -> None:
