@@ -266,7 +266,8 @@ class Link:
                 await self._say_goodbye()
         finally:
             if self._transport is not None:
-                self._transport.abort()
+                if not self._gone.is_set():  # a TLS transport that has gone fails to abort in Python 3.11.2
+                    self._transport.abort()
                 await self._gone.wait()
                 self._connection.release()
                 library.attach(self._client, None)
