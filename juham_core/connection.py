@@ -286,6 +286,8 @@ class Connection:
     def _look_after(self, previous: threading.Thread | None) -> None:
         if previous is not None:
             previous.join()
+        with self._opening:  # an attempt that has come and gone may not have returned yet
+            previous = None
         while self._failed():
             self._release(False)
             with self._changed:

@@ -72,6 +72,25 @@ def in_thread(function):
     return outcome
 
 
+def test_nothing_is_released_while_the_first_attempt_has_not_returned(driven):
+    """A broker may accept and close before the backend's ``_open`` has returned."""
+    go_on = threading.Event()
+
+    def come_and_go():
+        driven.on_attempt = lambda: None
+        assert driven.connection.accepted()
+        assert driven.connection.lost(None, 0)
+        assert not go_on.wait(0.1)
+        assert driven.releases.count == 0, "released under the hands of the attempt"
+
+    driven.on_attempt = come_and_go
+    driven.connection.open()
+    driven.releases.next()
+    driven.attempts.next()
+    driven.attempts.next()
+    assert driven.connection.accepted()
+
+
 def test_the_first_attempt_is_made_by_the_caller(driven):
     driven.connection.open()
     assert driven.attempts.next() == (threading.current_thread(),)
