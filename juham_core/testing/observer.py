@@ -10,6 +10,7 @@ import queue
 import secrets
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 PacketT = TypeVar("PacketT")
 
 
-class Observer:
+class Observer(ABC):
     """A client that shows what it gets. Not for several threads at once. Made by :meth:`Kit.observer`.
 
     Everything that waits raises AssertionError after ``timeout`` seconds.
@@ -165,9 +166,9 @@ class Observer:
             self._write(Disconnect())
         self.vanish()
 
+    @abstractmethod
     def vanish(self) -> None:
         """Go without a word, as a crashed client does. May be called twice."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self
@@ -179,15 +180,17 @@ class Observer:
 
     # --- the transport --------------------------------------------------------------------------------
 
+    @abstractmethod
     def _open(self) -> None:
-        raise NotImplementedError
+        """Be connected to the broker."""
 
+    @abstractmethod
     def _write(self, packet: Packet) -> None:
-        raise NotImplementedError
+        """Send a packet."""
 
+    @abstractmethod
     def _read(self, timeout: float) -> list[Packet]:
         """Packets that have come, within ``timeout`` seconds; none if there were none."""
-        raise NotImplementedError
 
     # --- inside ---------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ The JSON is one object::
     {"schema": "juham-conformance/1",
      "backends": [{"backend": "mine", "class_id": "JMine", "distribution": "juham-mine", "version": "1.0",
                    "library": "minemqtt", "library_version": "2.1", "face": "", "core_version": "1.0.0",
-                   "python": "3.12.1", "platform": "Linux-...", "passed": true, "seconds": 41.2,
+                   "python": "3.12.1", "platform": "Linux ...", "passed": true, "seconds": 41.2,
                    "counts": {"passed": 180, ...},
                    "cases": [{"id": "publish.payload_bytes", "level": "semantics", "place": "mosquitto",
                               "rule": "...", "outcome": "passed", "seconds": 0.031, "reason": ""}, ...]}]}
@@ -57,6 +57,11 @@ class Result:
         return f"{self.id}[{self.place}]"
 
 
+def _system() -> str:
+    """What it ran on, without the names that people give to their kernels."""
+    return f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()}"
+
+
 @dataclass
 class Report:
     """All results of one backend."""
@@ -70,7 +75,7 @@ class Report:
     face: str = ""
     core_version: str = juham_core.__version__
     python: str = field(default_factory=platform.python_version)
-    platform: str = field(default_factory=platform.platform)
+    platform: str = field(default_factory=_system)
     results: list[Result] = field(default_factory=list)
 
     @classmethod

@@ -8,11 +8,12 @@ import hashlib
 import socket
 import struct
 import threading
+from abc import ABC, abstractmethod
 
 from waiting import PATIENCE
 
 
-class Forwarder:
+class Forwarder(ABC):
     """Accepts connections, shakes hands in some protocol, and forwards bytes to a port of this machine."""
 
     def __init__(self, target: int) -> None:
@@ -37,8 +38,9 @@ class Forwarder:
         for sock in self._sockets:
             sock.close()
 
+    @abstractmethod
     def greet(self, near: socket.socket) -> None:
-        raise NotImplementedError
+        """What comes before the bytes that are passed on."""
 
     def inward(self, near: socket.socket) -> bytes:
         return near.recv(65_536)
