@@ -266,7 +266,7 @@ class Link:
                 await self._say_goodbye()
         finally:
             if self._transport is not None:
-                if not self._gone.is_set():  # a TLS transport that has gone fails to abort in Python 3.11.2
+                if not self._gone.is_set():
                     self._transport.abort()
                 await self._gone.wait()
                 self._connection.release()
@@ -308,7 +308,7 @@ class Link:
                 return
             if transport.can_write_eof():
                 transport.write_eof()
-            else:
+            elif not transport.is_closing():  # asyncio's TLS cannot be aborted once it was closed twice
                 transport.close()
             await asyncio.wait_for(self._gone.wait(), _FAREWELL)
 
