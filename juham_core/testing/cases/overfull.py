@@ -29,32 +29,12 @@ class OverfullCases:
     @case("hostile.window_ignored", on=FAULTS)
     def window_ignored(self, kit: Kit) -> None:
         """A broker that waits for no PUBACK is read no further than handlers keep up; nothing is lost."""
-        client = kit.connect(max_received=10)
-        go_on, payloads = _slow(kit, client)
-        kit.subscribe(client, kit.topic)
-        kit.broker.send(*_messages(kit))
-        kit.eventually(lambda: client.statistics.waiting >= 10, "the messages wait for the handler")
-        _until_still(kit, client)
-        waiting = client.statistics.waiting
-        go_on.set()
-        assert waiting <= 10 + _MOST, f"{waiting:,} messages wait, where max_received is 10"
-        for number in range(_COUNT):
-            assert payloads.next()[0] == _PAYLOAD % number
+        _ignore_the_window(kit)
 
     @case("hostile.window_ignored_manual_ack", on=FAULTS, needs="manual_ack")
     def window_ignored_manual_ack(self, kit: Kit) -> None:
         """With manual_ack, too, a broker that waits for no PUBACK is read as far as handlers keep up."""
-        client = kit.connect(max_received=10, manual_ack=True)
-        go_on, payloads = _slow(kit, client)
-        kit.subscribe(client, kit.topic)
-        kit.broker.send(*_messages(kit))
-        kit.eventually(lambda: client.statistics.waiting >= 10, "the messages wait for the handler")
-        _until_still(kit, client)
-        waiting = client.statistics.waiting
-        go_on.set()
-        assert waiting <= 10 + _MOST, f"{waiting:,} messages wait, where max_received is 10"
-        for number in range(_COUNT):
-            assert payloads.next()[0] == _PAYLOAD % number
+        _ignore_the_window(kit, manual_ack=True)
 
     @case("reconnect.flapping_behind_handler", on=FAULTS)
     def flapping_behind_handler(self, kit: Kit) -> None:
@@ -144,6 +124,20 @@ class OverfullCases:
 
 def _messages(kit: Kit) -> list[Publish]:
     return [Publish(kit.topic, _PAYLOAD % number, 1, packet_id=number + 1) for number in range(_COUNT)]
+
+
+def _ignore_the_window(kit: Kit, **options: Any) -> None:
+    client = kit.connect(max_received=10, **options)
+    go_on, payloads = _slow(kit, client)
+    kit.subscribe(client, kit.topic)
+    kit.broker.send(*_messages(kit))
+    kit.eventually(lambda: client.statistics.waiting >= 10, "the messages wait for the handler")
+    _until_still(kit, client)
+    waiting = client.statistics.waiting
+    go_on.set()
+    assert waiting <= 10 + _MOST, f"{waiting:,} messages wait, where max_received is 10"
+    for number in range(_COUNT):
+        assert payloads.next()[0] == _PAYLOAD % number
 
 
 def _slow(kit: Kit, client: JMqtt) -> tuple[threading.Event, Any]:

@@ -84,7 +84,7 @@ class Collected(Generic[T]):
 
     def _tell(self) -> None:
         if self._pause and time.monotonic() - self._last < self._pause:
-            time.sleep(self._pause)
+            time.sleep(self._pause)  # what follows closely is to be reported together, not one by one
         self._asked = False  # first: for what comes from here on it is asked again
         things, taken = self._things, []
         while things:
