@@ -75,20 +75,32 @@ class JTakesNoForYes(JToy):
 class _Lenient(JToy):
     """A toy that takes PUBLISH apart itself, without looking closely."""
 
+    def _read(self, sock):
+        self._arrived = b""
+        super()._read(sock)
+
     def _step(self, sock, decoder):
         data = self._receive(sock)
-        if data[:1] == b"\x30" and len(data) == data[1] + 2 and self._protocol == packets.MQTT_311:
-            size = int.from_bytes(data[2:4], "big")
-            topic = data[4 : 4 + size].decode(errors="replace")
-            if not self._knows(topic):
-                self._delivery.received(MqttMsg(topic, data[4 + size :], 0, False))
-                return True
+        if self._protocol == packets.MQTT_5:
+            self._look_closely(decoder, data)
+            return data != b""
+        self._arrived += data
+        while self._arrived[1:] and len(self._arrived) >= (end := 2 + self._arrived[1]):  # all here are short
+            packet, self._arrived = self._arrived[:end], self._arrived[end:]
+            size = int.from_bytes(packet[2:4], "big")
+            topic = packet[4 : 4 + size].decode(errors="replace")
+            if packet[:1] == b"\x30" and not self._knows(topic):
+                self._delivery.received(MqttMsg(topic, packet[4 + size :], 0, False))
+            else:
+                self._look_closely(decoder, packet)
+        return data != b""
+
+    def _look_closely(self, decoder, data):
         decoder.feed(data)
         for packet in decoder.packets():
             handler = self._HANDLERS.get(type(packet))
             if handler is not None:
                 handler(self, packet)
-        return data != b""
 
     def _knows(self, topic):
         return topic.startswith("juham/")

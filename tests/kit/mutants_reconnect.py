@@ -239,7 +239,17 @@ class JOldCredentials(JToy):
 class JSleeps(JToy):
     def _set_up(self, name):
         super()._set_up(name)
-        self._connection._delay = lambda: threading.Event().wait(2.5) or 0
+        self._pauses = threading.Event()
+        self._connection._delay = self._sleep
+
+    def _sleep(self):
+        self._pauses.set()
+        threading.Event().wait(2.5)
+        return 0
+
+    def disconnect_from_server(self, *args, **more):
+        self._pauses.wait(10)  # closed before the pause has begun, it would not begin
+        super().disconnect_from_server(*args, **more)
 
 
 @mutant("reconnect.close_in_attempt", "gives no attempt up")
