@@ -15,6 +15,12 @@ def page(name):
     return (DOCS / name).read_text(encoding="utf-8")
 
 
+def anchors_in(name):
+    """What links to the headings of a page end with."""
+    titles = re.findall(r"^#+ (.*)$", page(name), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
 def files_in(name):
     """The files that a page gives in full: path -> text."""
     return dict(_CAPTIONED.findall(page(name)))

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from documents import DOCS, ROOT, page, programs_in, tables_in
+from documents import DOCS, ROOT, anchors_in, page, programs_in, tables_in
 
 from juham_core import hookspecs, url
 from juham_core.broker import EmbeddedBroker
@@ -69,6 +69,20 @@ def test_every_hook_is_documented():
 def test_links_between_pages_lead_somewhere(path):
     targets = re.findall(r"\]\((?!http)([^)#]+)", path.read_text(encoding="utf-8"))
     assert [target for target in targets if not (DOCS / target).exists()] == []
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_links_into_pages_name_a_heading_that_is_there(path):
+    """By the names that GitHub gives headings, and Sphinx too."""
+    links = re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if link[1] not in anchors_in(link[0] or path.name)] == []
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda path: path.name)
+def test_whoever_installs_the_core_by_its_name_gets_this_one(path):
+    """What PyPI has below 1 under this name is another program."""
+    commands = re.findall(r"pip install [^`\n]*juham-core[^`\n]*", path.read_text(encoding="utf-8"))
+    assert [command for command in commands if ">=1" not in command] == []
 
 
 def test_the_readme_leads_to_the_pages():

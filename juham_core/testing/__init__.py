@@ -8,7 +8,7 @@ A backend's author writes one class, and pytest does the rest::
         backend = "mine"
 
 :class:`FaultBroker` and :class:`SocketObserver` serve the tests of anything else that speaks MQTT. pytest
-comes with ``pip install juham-core[testing]``; :func:`run` does without it.
+comes with ``pip install "juham-core[testing]>=1"``; :func:`run` does without it.
 """
 
 from __future__ import annotations
