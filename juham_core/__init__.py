@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from juham_core.discovery import backends as backends
     from juham_core.factory import connect as connect
     from juham_core.factory import create as create
-    from juham_core.hookspecs import DROP as DROP
+    from juham_core.hooks import DROP as DROP
     from juham_core.hookspecs import hookimpl as hookimpl
     from juham_core.jmqtt import JMqtt as JMqtt
     from juham_core.message import MqttMsg as MqttMsg
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __version__: Final = "1.0.0"
 
 _HOMES: Final = {
-    "DROP": "hookspecs",
+    "DROP": "hooks",
     "BackendInfo": "discovery",
     "Capabilities": "capabilities",
     "JMqtt": "jmqtt",

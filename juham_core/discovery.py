@@ -10,13 +10,15 @@ import importlib
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Final
 
 from juham_core.errors import BackendAmbiguousError, BackendBlockedError, BackendNotFoundError
 
+OURS: Final = "juham_core."
+"""How the entry-point groups of backends and of hooks begin."""
 GROUP: Final = "juham_core.backends"
 ALLOW: Final = "JUHAM_BACKENDS_ALLOW"
 BLOCK: Final = "JUHAM_BACKENDS_BLOCK"
@@ -59,19 +61,36 @@ class BackendInfo:
         return f"{self.distribution} {self.version}"
 
 
-def backends() -> list[BackendInfo]:
-    """Return the installed backends, sorted by name; imports none of them.
+def distributions_for_us() -> list[Distribution]:
+    """Return the installed distributions that may have entry points for us; imports none of them.
 
-    A name occurs twice if two distributions claim it. A distribution with unreadable metadata is left out,
-    with a warning in the log.
+    One whose metadata cannot be read may have: whoever looks closer says so.
     """
     # pip may have changed a folder within one tick of the clock that tells the caches a folder has changed.
     importlib.invalidate_caches()
+    return [distribution for distribution in distributions() if _may_be_for_us(distribution)]
+
+
+def _may_be_for_us(distribution: Distribution) -> bool:
+    # Parsing the metadata of every distribution would take most of the time.
+    try:
+        return OURS in (distribution.read_text("entry_points.txt") or "")
+    except Exception:  # noqa: BLE001  # metadata may be wrong in any way
+        return True
+
+
+def backends(installed: Iterable[Distribution] | None = None) -> list[BackendInfo]:
+    """Return the installed backends, sorted by name; imports none of them.
+
+    ``installed``: what :func:`distributions_for_us` has just found, for whoever needs it for more than this.
+    A name occurs twice if two distributions claim it. A distribution with unreadable metadata is left out,
+    with a warning in the log.
+    """
     allow, block = _names(ALLOW), _names(BLOCK)
     found: dict[str, list[BackendInfo]] = {}
-    for distribution in distributions():
+    for distribution in distributions_for_us() if installed is None else installed:
         try:
-            infos = list(_read(distribution, allow, block))
+            infos = _read(distribution, allow, block)
         except Exception as exc:  # noqa: BLE001  # whatever is wrong with one must not hide the others
             where = getattr(distribution, "_path", distribution)
             _log.warning("%s is ignored: its metadata cannot be read: %r", where, exc)
@@ -82,23 +101,27 @@ def backends() -> list[BackendInfo]:
     return sorted(info for infos in found.values() for info in infos)
 
 
-def _read(distribution: Distribution, allow: set[str], block: set[str]) -> Iterator[BackendInfo]:
-    # Parsing the metadata of every distribution would take most of the time.
-    if GROUP not in (distribution.read_text("entry_points.txt") or ""):
-        return
-    for entry_point in distribution.entry_points:
-        if entry_point.group == GROUP:
-            name, owner = entry_point.name, distribution.metadata["Name"]
-            aliases = {name, f"{normalize(owner)}:{name}"}
-            yield BackendInfo(
+def _read(distribution: Distribution, allow: set[str], block: set[str]) -> list[BackendInfo]:
+    entry_points = distribution.entry_points.select(group=GROUP)
+    if not entry_points:
+        return []
+    owner, version = distribution.metadata["Name"], distribution.version
+    infos = []
+    for entry_point in entry_points:
+        name = entry_point.name
+        aliases = {name, f"{normalize(owner)}:{name}"}
+        infos.append(
+            BackendInfo(
                 name=name,
                 distribution=owner,
-                version=distribution.version,
+                version=version,
                 class_id=re.split(r"[:.]", entry_point.value.partition("[")[0].strip())[-1],
                 module=entry_point.value,
                 blocked=bool(block & aliases or (allow and not allow & aliases)),
                 entry_point=entry_point,
             )
+        )
+    return infos
 
 
 def _names(variable: str) -> set[str]:
@@ -117,17 +140,18 @@ def normalize(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def find(name: str) -> BackendInfo:
+def find(name: str, installed: Iterable[Distribution] | None = None) -> BackendInfo:
     """Return the one installed backend with this ``name`` or ``distribution:name``; imports nothing.
 
-    Raises :class:`~juham_core.errors.BackendNotFoundError`, BackendBlockedError or BackendAmbiguousError.
+    ``installed`` as for :func:`backends`. Raises :class:`~juham_core.errors.BackendNotFoundError`,
+    BackendBlockedError or BackendAmbiguousError.
     """
     owner, _, short = name.rpartition(":")
-    installed = backends()
-    same_name = [info for info in installed if info.name == short]
+    infos = backends(installed)
+    same_name = [info for info in infos if info.name == short]
     found = [info for info in same_name if not owner or normalize(info.distribution) == normalize(owner)]
     if not found:
-        raise BackendNotFoundError(_not_found(name, same_name, installed), name=name)
+        raise BackendNotFoundError(_not_found(name, same_name, infos), name=name)
     return only(found, name)
 
 

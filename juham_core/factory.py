@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from importlib.metadata import EntryPoint
+from collections.abc import Iterable
+from importlib.metadata import Distribution, EntryPoint
 from typing import Any, Final
 
 from juham_core import discovery
@@ -18,6 +19,7 @@ from juham_core.errors import (
     BackendVersionError,
     ConfigError,
 )
+from juham_core.hooks import hooks
 from juham_core.jmqtt import JMqtt
 
 __all__ = [
@@ -65,17 +67,22 @@ def find_by_class_id(class_id: str) -> type[JMqtt] | None:
     return _load(discovery.only(found, class_id)) if found else None
 
 
-def choose(backend: str | None = None, url_backend: str | None = None) -> str:
+def choose(
+    backend: str | None = None,
+    url_backend: str | None = None,
+    installed: Iterable[Distribution] | None = None,
+) -> str:
     """Return the name of the backend to use; whether it can be loaded is for :func:`load` to find out.
 
     It is the argument, else the one of the URL, else that of the environment variable ``JUHAM_BACKEND``,
     else ``"backend"`` in the configuration file of JMqtt, else ``native`` if that is installed, else
     ``paho2``, else the only one installed that reaches a broker. Empty strings count as nothing said.
+    ``installed`` as for :func:`juham_core.discovery.backends`.
 
     Raises :class:`~juham_core.errors.BackendNotFoundError` or BackendAmbiguousError if that leaves none or
     several, and ConfigError for a broken configuration file.
     """
-    return backend or url_backend or os.environ.get("JUHAM_BACKEND") or _configured() or _default()
+    return backend or url_backend or os.environ.get("JUHAM_BACKEND") or _configured() or _default(installed)
 
 
 def create(backend: str | None = None, name: str | None = None, **options: Any) -> JMqtt:
@@ -84,7 +91,9 @@ def create(backend: str | None = None, name: str | None = None, **options: Any) 
     Raises what :func:`choose` and :func:`load` raise, ConfigError for a broken configuration file, and
     what ``configure`` raises for the options.
     """
-    cls = load(choose(backend))
+    installed = discovery.distributions_for_us()  # looked for once, for it takes most of the time
+    cls = _load(discovery.find(choose(backend, None, installed), installed))
+    hooks.load(installed)
     cls.initialize_class()
     client = cls() if name is None else cls(name)
     if options:
@@ -107,7 +116,7 @@ def create_for(
     elif "host" in options:
         from_url.pop("servers", None)
     options = {**from_url, **options}
-    return create(choose(backend, url_backend), name, **{**of_environment(options), **options})
+    return create(backend or url_backend, name, **{**of_environment(options), **options})
 
 
 def connect(
@@ -149,9 +158,9 @@ def _configured() -> str | None:
     return backend
 
 
-def _default() -> str:
-    installed = backends()
-    names = {info.name for info in installed if not info.blocked}
+def _default(installed: Iterable[Distribution] | None) -> str:
+    infos = backends(installed)
+    names = {info.name for info in infos if not info.blocked}
     for name in DEFAULT_BACKENDS:
         if name in names:
             return name
@@ -159,7 +168,7 @@ def _default() -> str:
     if not candidates:
         raise BackendNotFoundError(
             "no backend that reaches a broker is installed: "
-            f"pip install {discovery.PLUGINS[DEFAULT_BACKENDS[0]]} {discovery.installed_names(installed)}"
+            f"pip install {discovery.PLUGINS[DEFAULT_BACKENDS[0]]} {discovery.installed_names(infos)}"
         )
     if len(candidates) > 1:
         raise BackendAmbiguousError(

@@ -1,29 +1,32 @@
-"""The plugins that watch and change the traffic: found, checked, and called without harm to any client."""
+"""The plugins that watch and change the traffic: found, and called without harm to any client."""
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import threading
 from collections.abc import Iterable
+from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from pluggy import HookImpl, PluginManager, PluginValidationError
-
-from juham_core import hookspecs
 from juham_core.errors import JuhamError
-from juham_core.hookspecs import DROP, PREFIX, PROJECT
 from juham_core.message import MqttMsg
 from juham_core.options import Options
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
+    from pluggy import HookImpl
+
+    from juham_core.hookplugins import HookPlugins
+
 __all__ = [
     "BLOCK_VARIABLE",
     "DROP",
     "GROUP",
+    "PREFIX",
+    "Drop",
     "HookError",
     "HookProblem",
     "Hooks",
@@ -36,9 +39,21 @@ GROUP: Final = "juham_core.hooks"
 """The entry-point group of hook plugins."""
 BLOCK_VARIABLE: Final = "JUHAM_HOOKS_BLOCK"
 """The environment variable with the names, separated by commas, of plugins not to be loaded."""
+PREFIX: Final = "jmqtt_"
+"""How the name of each hook begins."""
 
 _log = logging.getLogger("juham.hooks")
 T = TypeVar("T")
+
+
+class Drop(Enum):
+    """The type of :data:`DROP`, which is its only value."""
+
+    DROP = "drop"
+
+
+DROP: Final = Drop.DROP
+"""What ``jmqtt_publishing`` and ``jmqtt_received`` return to make a message disappear."""
 
 
 class HookError(JuhamError, ValueError):
@@ -75,13 +90,17 @@ class Hooks:
         self.closed: tuple[HookImpl, ...] = ()
         self.problems: list[HookProblem] = []
         """What is wrong with the plugins that were loaded or registered, for ``juham doctor``."""
-        self._manager = PluginManager(PROJECT)
-        self._manager.add_hookspecs(hookspecs)
-        self._names: Final = [name for name in vars(self._manager.hook) if name.startswith(PREFIX)]
         self._lock = threading.RLock()
         # A lock of its own: loading imports, and a module being imported by another thread may register.
         self._loading = threading.RLock()
         self._loaded = False
+
+    @cached_property
+    def _plugins(self) -> HookPlugins:
+        """With the lock held: made when a plugin is first asked for or registered."""
+        from juham_core.hookplugins import HookPlugins  # noqa: PLC0415  # it needs pluggy, and most need none
+
+        return HookPlugins()
 
     # --- calling ------------------------------------------------------------------------------------------
 
@@ -119,95 +138,26 @@ class Hooks:
     def unregister(self, plugin: object) -> None:
         """Remove a plugin, given itself or its name. Raises HookError if it is not registered."""
         with self._lock:
-            name = plugin if isinstance(plugin, str) else self._manager.get_name(plugin)
-            if name is None or not self._manager.has_plugin(name):
-                known = ", ".join(sorted(self.plugins())) or "none"
-                raise HookError(f"there is no hook plugin {plugin!r} to unregister; registered: {known}")
-            self._manager.unregister(name=name)
+            name = self._plugins.remove(plugin)
             self.problems[:] = [problem for problem in self.problems if problem.name != name]
             self._refresh()
 
     def plugins(self) -> dict[str, object]:
         """The registered plugins by name."""
         with self._lock:
-            return dict(self._manager.list_name_plugin())
+            return self._plugins.by_name()
 
     def _register(self, plugin: object, name: str | None, distribution: str) -> str:
         with self._lock:
-            taken = self.plugins()
-            name = name or _make_name(plugin, taken)
-            if self._manager.is_registered(plugin):
-                raise _refusal(name, f"it is already, as {self._manager.get_name(plugin)!r}")
-            if name in taken:
-                raise _refusal(name, f"the name is taken by {taken[name]!r}; give another")
-            if plugin is None:
-                raise _refusal(name, "it is None")
-            try:
-                self._admit(plugin, name)
-            except HookError as exc:
-                # Some releases of pluggy keep what they have just refused.
-                if self._manager.has_plugin(name):
-                    self._manager.unregister(name=name)
-                raise _refusal(name, " ".join(str(exc).split())) from exc
+            name = self._plugins.add(plugin, name)
             self._refresh()
-            for text in self._overlooked(plugin):
+            for text in self._plugins.overlooked(plugin):
                 self._report(name, distribution, text)
             return name
 
-    def _admit(self, plugin: object, name: str) -> None:
-        try:
-            self._manager.register(plugin, name)
-        except PluginValidationError as exc:
-            raise HookError(f"{exc}; {hookspecs.__name__} has the arguments of each hook") from exc
-        for caller in self._manager.get_hookcallers(plugin) or ():
-            for impl in caller.get_hookimpls():
-                if impl.plugin is plugin:
-                    self._check(impl, caller.name)
-
-    def _check(self, impl: HookImpl, hook: str) -> None:
-        if hook not in self._names:
-            if impl.optionalhook:
-                return
-            raise HookError(f"there is no hook {hook!r}: {self._closest(hook)}")
-        if impl.wrapper or impl.hookwrapper:
-            raise HookError(f"its {hook} is a wrapper, which no hook here may be; use plain def")
-        function = impl.function
-        if any(kind(function) for kind in _UNCALLED):
-            raise HookError(f"its {hook} is async or a generator, which nobody would run; use plain def")
-        try:
-            inspect.signature(function).bind(*impl.argnames)
-        except TypeError as exc:
-            hint = "; register an instance of the class" if inspect.isclass(impl.plugin) else ""
-            given = ", ".join(impl.argnames)
-            raise HookError(f"its {hook} cannot be called with {given}: {exc}{hint}") from exc
-        spec = getattr(self._manager.hook, hook).spec
-        never = [name for name in impl.kwargnames if name in spec.argnames]
-        if never:
-            text = f"its {hook} has defaults for {', '.join(never)} and would never get more than those"
-            raise HookError(f"{text}; leave the defaults out")
-
-    def _overlooked(self, plugin: object) -> Iterable[str]:
-        """What pluggy passes over in silence."""
-        if not self._manager.get_hookcallers(plugin):
-            yield "it implements no hook"
-        for name in dir(plugin):
-            if not name.startswith(PREFIX) or self._manager.parse_hookimpl_opts(plugin, name) is not None:
-                continue
-            if callable(inspect.getattr_static(plugin, name, None)):
-                hint = "" if name in self._names else f", and is no hook: {self._closest(name)}"
-                yield f"{name} is never called: it lacks the marker @hookimpl{hint}"
-
-    def _closest(self, name: str) -> str:
-        import difflib  # noqa: PLC0415  # for errors alone
-
-        close = difflib.get_close_matches(name, self._names, n=1)
-        return f"did you mean {close[0]}?" if close else f"the hooks are {', '.join(self._names)}"
-
     def _refresh(self) -> None:
-        for name in self._names:
-            impls = getattr(self._manager.hook, name).get_hookimpls()
-            # pluggy, too, calls them from last to first.
-            setattr(self, name.removeprefix(PREFIX), tuple(reversed(impls)))
+        for name, implementations in self._plugins.implementations():
+            setattr(self, name, implementations)
 
     def _report(self, name: str, distribution: str, text: str, *, exc_info: bool = False) -> None:
         self.problems.append(HookProblem(name, distribution, text))
@@ -216,34 +166,45 @@ class Hooks:
 
     # --- loading ------------------------------------------------------------------------------------------
 
-    def load(self) -> None:
+    def load(self, installed: Iterable[Distribution] | None = None) -> None:
         """Register every installed plugin, once; later calls return as soon as that has been done.
 
-        A plugin that cannot be loaded is logged, entered in ``problems`` and skipped. Those whose ``name``
-        or ``distribution:name`` stands in ``JUHAM_HOOKS_BLOCK`` are not even imported.
+        ``installed``: what :func:`juham_core.discovery.distributions_for_us` has just found, for whoever has
+        asked it. A plugin that cannot be loaded is logged, entered in ``problems`` and skipped. Those whose
+        ``name`` or ``distribution:name`` stands in ``JUHAM_HOOKS_BLOCK`` are not even imported.
         """
         with self._loading:
             if self._loaded:
                 return
             self._loaded = True  # first, for a plugin whose import makes a client comes back here
+            if installed is None:
+                from juham_core import discovery  # noqa: PLC0415  # whoever makes clients by name gives it
+
+                installed = discovery.distributions_for_us()
             blocked = {name.strip() for name in os.environ.get(BLOCK_VARIABLE, "").split(",")} - {""}
+            found: dict[str, list[EntryPoint]] = {}
+            for distribution in installed:
+                entries = self._entries(distribution)
+                if entries:
+                    # The same distribution further down the path is hidden by this one, for imports too.
+                    found.setdefault(_name(distribution), entries)
             known = set()
-            for entry in self._find():
-                distribution = _name(entry.dist)
-                names = {entry.name, f"{distribution}:{entry.name}"}
+            for name, entry in [(name, entry) for name, entries in found.items() for entry in entries]:
+                names = {entry.name, f"{name}:{entry.name}"}
                 known |= names
                 if blocked.isdisjoint(names):
-                    self._load_one(entry, distribution)
+                    self._load_one(entry, name)
             for name in sorted(blocked - known):
                 self._report(name, "", f"{BLOCK_VARIABLE} names it, but no installed distribution has it")
 
     def _load_one(self, entry: EntryPoint, distribution: str) -> None:
         try:
             plugin = entry.load()
-            if self._manager.is_registered(plugin):
+            taken = self.plugins()
+            if any(plugin is other for other in taken.values()):
                 return  # the application was faster, or two entry points name one plugin
             # Hooks add up, so two plugins of one name are no conflict: the second gets a longer one.
-            name = f"{distribution}:{entry.name}" if entry.name in self.plugins() else entry.name
+            name = f"{distribution}:{entry.name}" if entry.name in taken else entry.name
             self._register(plugin, name, distribution)
         except KeyboardInterrupt:
             raise
@@ -253,37 +214,13 @@ class Hooks:
             text = f"importing {entry.value!r} failed: {type(exc).__name__}: {exc}"
             self._report(entry.name, distribution, text, exc_info=True)
 
-    def _find(self) -> list[EntryPoint]:
-        from importlib import metadata  # noqa: PLC0415 - the slowest import of all, and only loading needs it
-
-        try:
-            return list(metadata.entry_points(group=GROUP))
-        except Exception:  # noqa: BLE001 - one distribution with unreadable metadata spoils it for all
-            return [entry for found in metadata.distributions() for entry in self._entries(found)]
-
     def _entries(self, distribution: Distribution) -> list[EntryPoint]:
         try:
             return list(distribution.entry_points.select(group=GROUP))
-        except Exception as exc:  # noqa: BLE001 - this is the one
+        except Exception as exc:  # noqa: BLE001 - whatever is wrong with one must not hide the others
             text = f"its entry points cannot be read: {type(exc).__name__}: {exc}"
             self._report("?", _name(distribution), text)
             return []
-
-
-_UNCALLED: Final = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
-
-
-def _make_name(plugin: object, taken: dict[str, object]) -> str:
-    own = getattr(plugin, "__name__", None)
-    if isinstance(own, str) and own:
-        return own
-    base = type(plugin).__qualname__
-    names = [base, *(f"{base}-{number}" for number in range(2, len(taken) + 2))]
-    return next(name for name in names if name not in taken)
-
-
-def _refusal(name: str, reason: str) -> HookError:
-    return HookError(f"the hook plugin {name!r} cannot be registered: {reason}")
 
 
 def _name(distribution: Distribution | None) -> str:

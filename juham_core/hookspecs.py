@@ -12,30 +12,20 @@ the :class:`~juham_core.jmqtt.JMqtt` concerned.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 from typing import Any, Final
 
 from pluggy import HookimplMarker, HookspecMarker
 
+from juham_core.hooks import DROP as DROP  # noqa: PLC0414  # plugins look for it here, too
+from juham_core.hooks import Drop
 from juham_core.message import MqttMsg, Receipt
 from juham_core.options import Options
 
 PROJECT: Final = "juham_core"
-PREFIX: Final = "jmqtt_"
 
 hookspec: Final = HookspecMarker(PROJECT)
 hookimpl: Final = HookimplMarker(PROJECT)
 """Marks a plugin's function as the implementation of the hook whose name it has."""
-
-
-class Drop(Enum):
-    """The type of :data:`DROP`, which is its only value."""
-
-    DROP = "drop"
-
-
-DROP: Final = Drop.DROP
-"""What ``jmqtt_publishing`` and ``jmqtt_received`` return to make a message disappear."""
 
 
 @hookspec

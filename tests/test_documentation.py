@@ -12,6 +12,7 @@ from documents import DOCS, ROOT, anchors_in, page, programs_in, tables_in
 
 from juham_core import hookspecs, url
 from juham_core.broker import EmbeddedBroker
+from juham_core.hooks import PREFIX
 from juham_core.options import SCHEMES, WILL_PARTS, Options
 from juham_core.statistics import Statistics
 
@@ -60,7 +61,7 @@ def test_every_environment_variable_is_documented():
 
 
 def test_every_hook_is_documented():
-    hooks = {name for name in vars(hookspecs) if name.startswith(hookspecs.PREFIX)}
+    hooks = {name for name in vars(hookspecs) if name.startswith(PREFIX)}
     members = re.search(r":members: (.*)", page("hooks.md"))[1]
     assert set(members.split(", ")) == hooks
 

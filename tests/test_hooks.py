@@ -127,7 +127,7 @@ def test_the_order_is_pluggys(hooks):
         hooks.register(Plugin(lambda name=name: order.append(name), "closed", **options), name)
     hooks.notify("closed", client=CLIENT)
     mine, order[:] = list(order), []
-    hooks._manager.hook.jmqtt_closed(client=CLIENT)
+    hooks._plugins.manager.hook.jmqtt_closed(client=CLIENT)
     assert mine == order == ["firster", "first", "newer", "older", "last"]
 
 

@@ -71,8 +71,8 @@ def test_what_could_not_be_called_is_refused_altogether(hooks, case):
     assert hooks.plugins() == {}
     assert all(getattr(hooks, name) == () for name in HOOKS)
     # Nothing of it has stayed behind in pluggy either.
-    hooks._manager.check_pending()
-    assert hooks._manager.hook.jmqtt_created.get_hookimpls() == []
+    hooks._plugins.manager.check_pending()
+    assert hooks._plugins.manager.hook.jmqtt_created.get_hookimpls() == []
 
 
 def test_an_async_function_is_refused(hooks):

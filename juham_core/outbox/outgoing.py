@@ -23,9 +23,9 @@ from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import OutboxBounds
 from juham_core.outbox.store import Entry, Row, Store
 from juham_core.outgoing import Outgoing
-from juham_core.wire.exchanges import WANTED
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import UNSPECIFIED_ERROR
+from juham_core.wire.terms import WANTED
 
 if TYPE_CHECKING:
     from juham_core.primitives import Backend

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from juham_core.errors import QueueFullError
 from juham_core.wire.packets import Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, SUCCESS, UNSPECIFIED_ERROR
-
-WANTED: Final = 60_000
-"""The last of the identifiers that an outbox may want; others are taken from above."""
+from juham_core.wire.terms import WANTED
 
 
 class Finished(NamedTuple):

@@ -16,6 +16,8 @@ MAX_PAYLOAD: Final = 268_435_455
 """The largest remaining length a packet can state (section 1.5.5), hence no payload can be larger."""
 LARGEST_PACKET: Final = 268_435_460
 """The largest packet MQTT can frame: a remaining length of 268,435,455, and its fixed header of 5 bytes."""
+WANTED: Final = 60_000
+"""The last of the packet identifiers that an outbox may want; others are taken from above."""
 
 
 @dataclass(slots=True)

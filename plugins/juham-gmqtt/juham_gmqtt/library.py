@@ -31,10 +31,9 @@ from gmqtt.mqtt.protocol import MQTTProtocol
 from juham_core.errors import NotSupportedError, OptionError, PayloadError
 from juham_core.message import MqttMsg
 from juham_core.options import Options
-from juham_core.wire.exchanges import WANTED
 from juham_core.wire.packets import MQTT_5, Subscription
 from juham_core.wire.properties import Properties
-from juham_core.wire.terms import LARGEST_PACKET
+from juham_core.wire.terms import LARGEST_PACKET, WANTED
 from juham_gmqtt.properties import to_gmqtt
 
 PUBACK: Final[int] = int(MQTTCommands.PUBACK)

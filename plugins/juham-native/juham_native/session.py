@@ -7,8 +7,9 @@ from typing import Final
 from juham_core.errors import QueueFullError
 from juham_core.options import Options
 from juham_core.wire import Puback, Pubcomp, Publish, Pubrec, Pubrel, encode
-from juham_core.wire.exchanges import WANTED, Finished
+from juham_core.wire.exchanges import Finished
 from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, UNSPECIFIED_ERROR
+from juham_core.wire.terms import WANTED
 
 DUP: Final = 0x08
 """The flag of a PUBLISH that is sent again (MQTT 5 section 3.3.1.1)."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
+from paho.mqtt import __version__
 from paho.mqtt.client import Client
 
 KNOWN: Final = frozenset({"2.0.0", "2.1.0", "2.2.0"})
 """The versions of paho-mqtt whose private methods :mod:`juham_paho.fast` was written for."""
 
-if TYPE_CHECKING or version("paho-mqtt") in KNOWN:
+if TYPE_CHECKING or __version__ in KNOWN:
     from juham_paho.fast import FastClient as PahoClient
 else:
     PahoClient = Client

@@ -27,11 +27,11 @@ from juham_core.errors import MalformedPacketError, NotConnectedError, QueueFull
 from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg
 from juham_core.topics import is_topic_name
-from juham_core.wire.exchanges import WANTED
 from juham_core.wire.fields import Reader
 from juham_core.wire.properties import Properties
 from juham_core.wire.property_codec import decode_properties, encode_properties
 from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, UNSPECIFIED_ERROR
+from juham_core.wire.terms import WANTED
 
 log = logging.getLogger("juham.paho")
 
