@@ -11,9 +11,8 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import Final
+from typing import Final, NamedTuple
 
 from juham_core.errors import BackendAmbiguousError, BackendBlockedError, BackendNotFoundError
 
@@ -35,8 +34,7 @@ PLUGINS: Final[Mapping[str, str]] = {
 _log: Final = logging.getLogger("juham.discovery")
 
 
-@dataclass(frozen=True, order=True)
-class BackendInfo:
+class BackendInfo(NamedTuple):
     """An installed backend, as its distribution's metadata describes it."""
 
     name: str
@@ -48,7 +46,7 @@ class BackendInfo:
     """The value of the entry point: ``module:class``."""
     blocked: bool
     """True if the allow or the block list of the environment excludes it."""
-    entry_point: EntryPoint = field(repr=False, compare=False)
+    entry_point: EntryPoint
 
     @property
     def full_name(self) -> str:

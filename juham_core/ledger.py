@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from juham_core.errors import SubscribeError
@@ -21,15 +21,15 @@ _MOST_IDENTIFIERS: Final = 268_435_455
 _MOST_TOPICS: Final = 1_000
 
 
-@dataclass
 class Entry:
     """A subscription the application wants, and what the broker made of it."""
 
-    subscription: Subscription
-    identifier: int = 0
-    """Its own, if it overlaps with one that was there before it; else 0, and it is sent without."""
-    granted: int | None = None
-    ever_granted: bool = False
+    def __init__(self, subscription: Subscription, identifier: int) -> None:
+        self.subscription = subscription
+        self.identifier = identifier
+        """Its own, if it overlaps with one that was there before it; else 0, and it is sent without."""
+        self.granted: int | None = None
+        self.ever_granted = False
 
 
 class Ledger:

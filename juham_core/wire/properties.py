@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from juham_core.errors import InvalidArgumentError
 
@@ -22,8 +21,7 @@ class PropertyType(Enum):
     PAIR = "UTF-8 string pair"
 
 
-@dataclass(frozen=True)
-class PropertySpec:
+class PropertySpec(NamedTuple):
     """One row of the specification's table of properties."""
 
     identifier: int
