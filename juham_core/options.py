@@ -197,6 +197,15 @@ class Options:
         return self.max_packet_size if announced is None else min(announced, self.max_packet_size)
 
     @property
+    def most_answers(self) -> int:
+        """The most acknowledgements that we can owe at a time to a broker that keeps to Receive Maximum.
+
+        One for each message of its that is unacknowledged (MQTT 5 section 4.9), and PUBREL for each of ours.
+        """
+        window: int = self.properties.get("receive_maximum", 65_535)
+        return window + self.max_inflight
+
+    @property
     def password_bytes(self) -> bytes | None:
         """The password as CONNECT carries it (section 3.1.3.6)."""
         return self.password.encode() if isinstance(self.password, str) else self.password

@@ -40,7 +40,7 @@ class FaultBroker:
     ``on`` is about what the client sends, ``before`` about what the broker is about to send. The first rule
     that applies to a packet decides. Connections are numbered from 1. Every method may be called from any
     thread. ``fragment`` is the number of bytes written at a time, each a moment after the last;
-    None for whole packets.
+    None for whole packets. ``narrow``: of what is not read, as little is received as the system allows.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class FaultBroker:
         authenticate: Callable[[Connect], int] | None = None,
         limits: Limits | None = None,
         fragment: int | None = None,
+        narrow: bool = False,
     ) -> None:
         self.state = Broker(users=users, authenticate=authenticate, limits=limits or Limits())
         self.wire = WireLog()
@@ -58,6 +59,7 @@ class FaultBroker:
         self.host = "127.0.0.1"
         self.port = 0
         self._ssl = ssl
+        self._narrow = narrow
         self._rules: list[Rule] = []
         self._links: dict[int, FaultLink] = {}
         self._count = 0
@@ -150,6 +152,10 @@ class FaultBroker:
     def silence(self, connection: int | None = None) -> None:
         """Make a connection half-open: nothing is answered any more."""
         self._with_link(connection, FaultLink.fall_silent)
+
+    def read_on(self, connection: int | None = None) -> None:
+        """Read again what a connection brings, after a rule has had it ignored."""
+        self._with_link(connection, FaultLink.read_on)
 
     def refuse(self) -> None:
         """Close the port: whoever connects is refused. Connections that stand go on."""
@@ -307,6 +313,8 @@ class FaultBroker:
     async def _listen(self) -> None:
         sock = socket.create_server((self.host, self.port), backlog=512)
         self.port = sock.getsockname()[1]
+        if self._narrow:  # connections inherit it
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._new_link, sock=sock, ssl=self._ssl, backlog=512)
 

@@ -136,6 +136,16 @@ class FaultLink(asyncio.Protocol):
         if self._transport is not None:
             self._transport.pause_reading()
 
+    def stop_reading(self) -> None:
+        """Read nothing more, and go on sending."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def read_on(self) -> None:
+        """Read again."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
     def hold(self, seconds: float | None = None, /) -> Callable[[], None]:
         """Keep back what is sent from now on."""
         self._holds += 1

@@ -45,6 +45,9 @@ class Target(Protocol):
     def freeze(self) -> None:
         """Not even read from now on."""
 
+    def stop_reading(self) -> None:
+        """Read nothing more, and go on sending."""
+
     def hold(self, seconds: float | None = None, /) -> Callable[[], None]:
         """Keep back what is sent from now on, for so long or until what it returns is called."""
 
@@ -89,6 +92,10 @@ class Rule:
     def freeze(self) -> Self:
         """Read nothing any more, so that what the client sends piles up on its side; the packet is lost."""
         return self._stop(lambda link, _: link.freeze())
+
+    def ignore(self) -> Self:
+        """Read nothing more, as by :meth:`freeze`, but go on sending, until :meth:`FaultBroker.read_on`."""
+        return self._then(lambda link, _: link.stop_reading())
 
     def withhold(self) -> Self:
         """Lose the packet and go on."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import select
+from collections import deque
+
 from mutants import mutant
 from toy import JToy
 
@@ -20,6 +23,19 @@ class JInsatiableByHand(JToy):
     def _open(self, options):
         self._delivery.blocks = not options.manual_ack
         super()._open(options)
+
+
+@mutant("hostile.answers_unread", "keeps what it owes for later, however much that is")
+class JOwesWithoutBound(JToy):
+    def _set_up(self, name):
+        super()._set_up(name)
+        self._owed = deque()
+
+    def _ack(self, mid, qos):
+        self._owed.append((mid, qos))
+        sock = self._sock
+        while sock is not None and self._owed and select.select([], [sock], [], 0)[1]:
+            super()._ack(*self._owed.popleft())
 
 
 @mutant("reconnect.flapping_behind_handler", "tells of each connection, however late")

@@ -26,6 +26,10 @@ _READS_ON = (
     "awscrt reads whatever comes: mqtt5.Client cannot be told to pause, and a callback that waits would keep "
     "its event loop from its pings"
 )
+_OWES = (
+    "awscrt reads whatever comes, and tells nobody how many of its PUBACKs wait to be written: a broker that "
+    "reads none lets them pile up until the keepalive ends the connection"
+)
 KNOWN = {
     "awscrt": {
         "handlers.qos_1_dup_shown": _HIDDEN,
@@ -39,6 +43,7 @@ KNOWN = {
         "connect.tls_no_handshake": _HANDSHAKE,
         "hostile.window_ignored": _READS_ON,
         "hostile.window_ignored_manual_ack": _READS_ON,
+        "hostile.answers_unread": _OWES,
         "lifecycle.close_while_opening": _ATTEMPT,
         "reconnect.close_in_attempt": _ATTEMPT,
         "reconnect.close_in_handshake": _HANDSHAKE,

@@ -189,6 +189,20 @@ def test_frozen_does_not_even_read(faulty, observe):
     observer.vanish()
 
 
+def test_ignored_is_what_comes_but_sending_goes_on(faulty, observe):
+    rule = faulty.after_bytes(100_000).ignore()
+    observer = observe()
+    sending = threading.Thread(target=observer.publish, args=("t", bytes(50_000_000)))
+    sending.start()
+    rule.wait()
+    faulty.send(Publish("in/spite", b"of it"))
+    assert observer.message().topic == "in/spite"
+    assert not faulty.packets("publish")
+    faulty.read_on()
+    faulty.wait_for("publish")
+    sending.join()
+
+
 def test_suback_codes(faulty, observe):
     faulty.on("subscribe").answer(Suback(0, [0x80, 1]))
     assert observe().subscribe("a", "b") == [0x80, 1]

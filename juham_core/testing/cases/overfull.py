@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from typing import Any
 
 from juham_core.errors import QueueFullError
 from juham_core.jmqtt import JMqtt
 from juham_core.testing.definition import FAULTS, case
 from juham_core.testing.kit import Kit
-from juham_core.wire import Connack, Publish
+from juham_core.wire import Connack, Publish, encode
 
 _COUNT = 3_000
 _PAYLOAD = b"%06d" + b"x" * 1_000
 _MOST = 500
 """Messages of that size that may be on their way in the client beyond ``max_received``: those of a window, of
 one read, and of the buffers of TLS or an event loop."""
+_BUFFERS = 5 * 1024 * 1024
+"""Bytes that do not fit into the buffers of a network whose other end does not read."""
+_FLOOD = 6_000
+"""Messages whose PUBACKs do not fit into what may wait in the client."""
 _FLAPS = 120
 _MOST_EVENTS = 80
 """Events that may wait, of twice as many connections."""
@@ -35,6 +41,34 @@ class OverfullCases:
     def window_ignored_manual_ack(self, kit: Kit) -> None:
         """With manual_ack, too, a broker that waits for no PUBACK is read as far as handlers keep up."""
         _ignore_the_window(kit, manual_ack=True)
+
+    @case("hostile.answers_unread", on=FAULTS, needs="mqtt_5")
+    def answers_unread(self, kit: Kit) -> None:
+        """A broker that reads no PUBACK is not read for ever, but until it does; nothing is lost."""
+        if not sys.platform.startswith("linux"):
+            kit.not_applicable("only Linux is known to have buffers that are soon full")
+        broker = kit.start_broker(narrow=True)
+        ignored = broker.after_bytes(_BUFFERS // 100).ignore()
+        broker.wire.enabled = False
+        client = kit.connect(
+            host=broker.host, port=broker.port, max_received=100, properties={"receive_maximum": 10}
+        )
+        numbers: list[int] = []
+        kit.handle(client, "on_message", lambda *args: numbers.append(int(args[2].payload[:6])))
+        # What fills the network's buffers has not to be PUBACKs. One who waits for the network does so here.
+        filling = threading.Thread(target=client.publish, args=(kit.topic, bytes(_BUFFERS)), name="filling")
+        filling.start()
+        ignored.wait()
+        broker.send(_flood(kit))
+        kit.eventually(lambda: client.statistics.received, "the first message")
+        _until_still(kit, client, enough=_FLOOD)
+        taken = client.statistics.received
+        broker.read_on()
+        assert taken < _FLOOD, f"{taken:,} messages were taken of a broker that has read no answer"
+        kit.eventually(lambda: len(numbers) > taken, "what it has sent besides")
+        handled = numbers[:]
+        assert handled == list(range(len(handled)))
+        filling.join()
 
     @case("reconnect.flapping_behind_handler", on=FAULTS)
     def flapping_behind_handler(self, kit: Kit) -> None:
@@ -126,6 +160,13 @@ def _messages(kit: Kit) -> list[Publish]:
     return [Publish(kit.topic, _PAYLOAD % number, 1, packet_id=number + 1) for number in range(_COUNT)]
 
 
+def _flood(kit: Kit) -> bytes:
+    messages = (
+        Publish(kit.topic, b"%06d" % number + b"x" * 100, 1, packet_id=number + 1) for number in range(_FLOOD)
+    )
+    return b"".join(encode(message, kit.protocol) for message in messages)
+
+
 def _ignore_the_window(kit: Kit, **options: Any) -> None:
     client = kit.connect(max_received=10, **options)
     go_on, payloads = _slow(kit, client)
@@ -152,13 +193,15 @@ def _slow(kit: Kit, client: JMqtt) -> tuple[threading.Event, Any]:
     return go_on, payloads
 
 
-def _until_still(kit: Kit, client: JMqtt) -> None:
+def _until_still(kit: Kit, client: JMqtt, enough: int = _COUNT) -> None:
     """Block until no message has come for a while: nothing announces that a client reads no more."""
-    pause = threading.Event()
+    last, since = 0, time.monotonic()
 
     def still() -> bool:
-        before = client.statistics.received
-        pause.wait(_STILL)
-        return client.statistics.received == before
+        nonlocal last, since
+        received = client.statistics.received
+        if received != last:
+            last, since = received, time.monotonic()
+        return received == enough or time.monotonic() - since > _STILL
 
     kit.eventually(still, "the client takes no more")

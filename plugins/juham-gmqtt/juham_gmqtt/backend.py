@@ -122,7 +122,7 @@ class JGmqtt(JMqtt):
         answer = session.acknowledge(mid, qos) if session is not None else None
         if answer is not None and link is not None:
             with contextlib.suppress(NotConnectedError):  # then the broker sends the message again
-                link.send(answer)
+                link.send(answer, answer=True)
 
     def _connected(self) -> tuple[Link, Session]:
         link, session = self._link, self._session
@@ -178,7 +178,7 @@ class JGmqtt(JMqtt):
         elif qos == 2 or (qos == 1 and not manual):
             answer = session.accepted(packet_id, qos)
             if answer is not None:
-                link.send(answer)
+                link.send(answer, answer=True)
         limit = self._delivery.limit
         most = max(limit, _WINDOW)
         if (len(link.late) >= most or (manual and self._delivery.waiting >= limit + most)) and not link.held:
@@ -204,14 +204,14 @@ class JGmqtt(JMqtt):
         if isinstance(result, Finished):
             self._acknowledged(result.packet_id, result.reason_code, result.properties)
         elif result is not None:
-            link.send(result)
+            link.send(result, answer=True)
 
     def _on_pubacks(self, packet_ids: list[int]) -> None:
         assert self._session is not None
         self._acknowledged_many(self._session.pubacks(packet_ids))
 
     def _on_pubrel_packet(self, link: Link, session: Session, packet: packets.Pubrel) -> None:
-        link.send(session.released(packet))
+        link.send(session.released(packet), answer=True)
 
     def _on_suback_packet(self, _link: Link, session: Session, packet: packets.Suback) -> None:
         session.requested(packet.packet_id)

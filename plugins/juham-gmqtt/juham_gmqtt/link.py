@@ -78,7 +78,8 @@ class Link:
         self._closing = False
         self._congested = False
         self._held = False
-        self._outbox = Outbox()
+        self._stalled = False
+        self._outbox = Outbox(options.most_answers)
 
     # --- from other threads -------------------------------------------------------------------------
 
@@ -115,12 +116,13 @@ class Link:
                 self._home.call(self._stopping.set)
             self._home.join(self.options.close_timeout + 2 * _FAREWELL)
 
-    def send(self, package: bytes | bytearray, bounded: bool = False) -> None:
+    def send(self, package: bytes | bytearray, bounded: bool = False, answer: bool = False) -> None:
         """Have a packet written, after those that were handed over before; from any thread.
 
-        Raises NotConnectedError, and QueueFullError if too much waits already and ``bounded`` is set.
+        ``answer``: it is one that the broker is owed; while too many of them wait, nothing is read. Raises
+        NotConnectedError, and QueueFullError if too much waits already and ``bounded`` is set.
         """
-        if self._outbox.put(package, bounded):
+        if self._outbox.put(package, bounded, answer):
             self._home.call(self._flush)
 
     # --- in the loop, from whoever receives ----------------------------------------------------------
@@ -210,6 +212,10 @@ class Link:
             log.exception("a packet could not be dealt with; ending the connection")
             self.end(exc)
         self._flush()
+        if self._outbox.owes_too_much and not self._stalled and not self._is_over():
+            # It may well not read at all, and its silence has no excuse.
+            self._stalled = True
+            self._transport.pause_reading()
 
     def gone(self, error: Exception | None) -> None:
         """The transport is closed."""
@@ -243,7 +249,8 @@ class Link:
     def _read_on(self) -> None:
         if self._held and not self._ended and not self._transport.is_closing():
             self._held = False
-            self._transport.resume_reading()
+            if not self._stalled:
+                self._transport.resume_reading()
             self.arrived(b"")
 
     def _flush(self) -> None:
@@ -252,6 +259,11 @@ class Link:
         batch = self._outbox.take()
         if batch and not self._transport.is_closing():
             self.write(batch)
+        if self._stalled and not self._outbox.owes_too_much and not self._is_over():
+            self._stalled = False
+            self._connection.received()  # whatever has come meanwhile was not read
+            if not self._held:
+                self._transport.resume_reading()
 
     async def _main(self) -> None:
         try:
@@ -295,7 +307,8 @@ class Link:
     async def _say_goodbye(self) -> None:
         """Get what waits and DISCONNECT on the wire, and let the broker close the connection."""
         transport = self._transport
-        self._read_on()  # else the end of the connection would not be seen
+        if not transport.is_closing():
+            transport.resume_reading()  # else the end of the connection might not be seen
         batch = self._outbox.take()
         transport.set_write_buffer_limits(high=0)  # uncongested shall mean: all is written
         with contextlib.suppress(asyncio.TimeoutError, OSError):  # OSError: the broker was faster

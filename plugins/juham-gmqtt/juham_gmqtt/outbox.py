@@ -11,6 +11,8 @@ from juham_core.errors import NotConnectedError, QueueFullError
 
 MAX_UNSENT: Final = 64 * 1024 * 1024
 """Bytes that may wait for the network before QoS 0 is refused; QoS 1 and 2 have their window."""
+_ANSWER: Final = 8
+"""Bytes of an acknowledgement, at most."""
 _OVERHEAD: Final = 64
 """What a waiting packet costs beside its bytes, roughly."""
 
@@ -18,17 +20,25 @@ _OVERHEAD: Final = 64
 class Outbox:
     """Packets in the order they were handed over, by any number of threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_answers: int) -> None:
+        self._most_owed = _ANSWER * most_answers
         self._lock = threading.Lock()
         self._packages: deque[bytes | bytearray] = deque()
         self._unsent = 0
+        self._owed = 0  # of these, bytes of answers
         self._emptied_later = False
         self._closed = False
 
-    def put(self, package: bytes | bytearray, bounded: bool = False) -> bool:
+    @property
+    def owes_too_much(self) -> bool:
+        """True if more answers wait than any broker can want that keeps to MQTT, and reads."""
+        return self._owed > self._most_owed
+
+    def put(self, package: bytes | bytearray, bounded: bool = False, answer: bool = False) -> bool:
         """Add a packet; True if somebody has to be told to :meth:`take`.
 
-        Raises NotConnectedError once closed, and QueueFullError if too much waits and ``bounded`` is set.
+        ``answer``: the broker is owed it. Raises NotConnectedError once closed, and QueueFullError if too
+        much waits and ``bounded`` is set.
         """
         with self._lock:
             if self._closed:
@@ -40,6 +50,8 @@ class Outbox:
                 )
             self._packages.append(package)
             self._unsent += len(package) + _OVERHEAD
+            if answer:
+                self._owed += len(package)
             tell = not self._emptied_later
             self._emptied_later = True
             return tell
@@ -56,6 +68,7 @@ class Outbox:
         """
         with self._lock:
             packages: Collection[bytes | bytearray] = self._packages
+            self._owed = 0  # the few in what is left do not count: they grow no more
             if self._unsent <= most:
                 self._packages = deque()
                 self._unsent = 0

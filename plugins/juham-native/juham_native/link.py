@@ -33,6 +33,10 @@ READ: Final = 64 * 1024
 """Bytes that are read at once."""
 FAREWELL: Final = 0.5
 """Seconds a broker has to close the connection after DISCONNECT, before we do."""
+ANSWER: Final = 8
+"""Bytes of an acknowledgement, at most."""
+PONGS: Final = 4096
+"""Bytes that a websocket may want to have sent by itself."""
 _OVERHEAD: Final = 64
 """What a waiting packet costs beside its bytes, roughly."""
 _PING: Final = encode(Pingreq())
@@ -64,7 +68,10 @@ class Link(ABC):
         self._layer: Layer | None = None
         self._lock = threading.Lock()  # guards what goes out
         self._packages: list[bytes] = []
+        self._layered: list[bytes] = []  # what the layer itself wants to have sent before those
         self._unsent = 0
+        self._owed = 0  # of these, bytes of answers
+        self._most_owed = ANSWER * options.most_answers + PONGS
         self._flush_is_due = False  # somebody is going to flush: nobody needs to be told
         self._closed = False
         self._ended = False
@@ -123,9 +130,10 @@ class Link(ABC):
 
     # --- sending ------------------------------------------------------------------------------------
 
-    def send(self, package: bytes, bounded: bool = False) -> None:
+    def send(self, package: bytes, bounded: bool = False, answer: bool = False) -> None:
         """Have a packet sent, after those that were handed over before; from any thread.
 
+        ``answer``: it is one that the broker is owed; while too many of them wait, nothing is read.
         Raises NotConnectedError, and QueueFullError if too much waits already and ``bounded`` is set.
         """
         with self._lock:
@@ -138,10 +146,21 @@ class Link(ABC):
                 )
             self._packages.append(package)
             self._unsent += len(package) + _OVERHEAD
+            if answer:
+                self._owed += len(package)
             if self._flush_is_due or self._flush_at_once():
                 return
             self._flush_is_due = True
         self._wake()
+
+    @property
+    def _owes_too_much(self) -> bool:
+        """True if more answers wait than any broker can want that keeps to MQTT, and reads.
+
+        Reading on would let them grow for as long as it sends. It has no excuse for silence, either, as the
+        handlers' being slow is one: see :meth:`_mind_the_clock`.
+        """
+        return self._owed > self._most_owed
 
     @abstractmethod
     def _flush_at_once(self) -> bool:
@@ -163,21 +182,26 @@ class Link(ABC):
         packages = self._packages
         data = packages[0] if len(packages) == 1 else b"".join(packages)
         self._packages = []
+        self._owed = 0
         if self._layer is not None:
-            return self._layer.sending(data) if data else self._layer.waiting()
+            data = self._layer.sending(data) if data else self._layer.waiting()
+            if self._layered:
+                data = b"".join((*self._layered, data))
+                self._layered = []
         return data
 
     # --- receiving, on the link's own thread --------------------------------------------------------
 
-    def _arrived(self, data: bytes) -> None:
-        """Bytes have come; what is sent in answer is to be flushed afterwards."""
+    def _arrived(self, data: bytes, *, plain: bool = False) -> None:
+        """Bytes have come; what is sent in answer is to be flushed afterwards. ``plain``: past the layer."""
         self._last_received = time.monotonic()
         self._pinged = 0.0
         with self._lock:
             self._flush_is_due = True
         try:
-            if self._layer is not None:
+            if self._layer is not None and not plain:
                 data = self._layer.received(data)
+                self._count_the_layers_own(self._layer)
             self.protocol.receive(data)
         except (MalformedPacketError, OSError) as exc:
             self._end(exc)
@@ -193,6 +217,14 @@ class Link(ABC):
             self._held = True
             self._pause_reading()
             self._client._after_handlers(self._go_on_reading)
+
+    def _count_the_layers_own(self, layer: Layer) -> None:
+        """A websocket answers pings by itself: to a broker that reads nothing, that is owed too."""
+        with self._lock:
+            answers = layer.waiting()
+            if answers:
+                self._layered.append(answers)
+                self._owed += len(answers)
 
     def _go_on_reading(self) -> None:
         """The handlers have caught up; from any thread."""

@@ -32,10 +32,12 @@ class LoopedLink(Link, asyncio.Protocol):
         self._home = home
         self._transport: Any = None
         self._gone = threading.Event()
-        self._early = b""
+        self._plain = b""  # what came with the end of the handshakes
+        self._early = b""  # and what came before we could take it
         self._stopping = False
         self._farewell = False
         self._congested = False
+        self._stalled = False  # nothing is read until less is owed
         self._last_flush = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -50,7 +52,7 @@ class LoopedLink(Link, asyncio.Protocol):
         super().open()
 
     def _begin(self, sock: socket.socket, early: bytes, deadline: float) -> None:
-        self._early = early
+        self._plain = early
         made: Future[None] = Future()
         try:
             self._loop.call_soon_threadsafe(self._connect, sock, made)
@@ -119,6 +121,9 @@ class LoopedLink(Link, asyncio.Protocol):
         with contextlib.suppress(NotConnectedError):
             self.send(self.protocol.connect())
         made.set_result(None)
+        if self._plain:
+            self._arrived(self._plain, plain=True)
+            self._flush_now()
         if self._early:
             self.data_received(self._early)
 
@@ -132,6 +137,9 @@ class LoopedLink(Link, asyncio.Protocol):
         was_accepted = self.protocol.accepted
         self._arrived(data)
         self._flush_now()
+        if self._owes_too_much and not self._transport.is_closing():
+            self._stalled = True
+            self._transport.pause_reading()
         if self.protocol.accepted and not was_accepted:
             self._look_at_the_clock()  # the broker may have set a keepalive of its own
 
@@ -185,6 +193,9 @@ class LoopedLink(Link, asyncio.Protocol):
     def _flush_now(self) -> None:
         with self._lock:
             self._flush()
+        if self._stalled and not self._owes_too_much:
+            self._stalled = False
+            self._read_on()
 
     def _wake(self) -> None:
         try:
@@ -212,7 +223,7 @@ class LoopedLink(Link, asyncio.Protocol):
             self._loop.call_soon_threadsafe(self._read_on)
 
     def _read_on(self) -> None:
-        if not self._transport.is_closing():
+        if not self._held and not self._stalled and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def _look_at_the_clock(self) -> None:
@@ -228,8 +239,7 @@ class LoopedLink(Link, asyncio.Protocol):
             return
         self._ended = True
         self._farewell = True
-        if self._held:
-            self._read_on()  # else the end of the connection would not be seen
+        transport.resume_reading()  # else the end of the connection might not be seen
         self._flush_now()
         if self._layer is not None and not self._congested:
             transport.write(self._layer.closing())

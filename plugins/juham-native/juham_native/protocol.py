@@ -76,7 +76,7 @@ class MqttProtocol:
     """One connection. :meth:`receive` belongs to one thread at a time."""
 
     def __init__(
-        self, options: Options, session: Session, client: Client, send: Callable[[bytes], None]
+        self, options: Options, session: Session, client: Client, send: Callable[..., None]
     ) -> None:
         self.accepted = False
         self.ended = False
@@ -246,7 +246,7 @@ class MqttProtocol:
                     self._late += 1
                     self._client._after_handlers(partial(self._acknowledge_late, answers))
                 else:
-                    self._send(answers)
+                    self._send(answers, answer=True)
         elif self._done:
             done, self._done = self._done, []
             self._client._acknowledged_many(done)
@@ -257,7 +257,7 @@ class MqttProtocol:
 
     def _send_late(self, answer: bytes) -> None:
         try:
-            self._send(answer)
+            self._send(answer, answer=True)
         except NotConnectedError:
             return  # the broker sends the message again
 
@@ -315,7 +315,7 @@ class MqttProtocol:
         elif qos == 2 or (qos == 1 and not self._options.manual_ack):
             answer = self._session.accepted(packet_id, qos)
             if answer is not None:
-                self._send(answer)
+                self._send(answer, answer=True)
 
     def _accept_late(self, packet_id: int, qos: int) -> None:
         self.acknowledge(packet_id, qos)
@@ -340,10 +340,10 @@ class MqttProtocol:
         if isinstance(result, Finished):
             self._client._acknowledged(result.packet_id, result.reason_code, result.properties)
         elif result is not None:
-            self._send(result)
+            self._send(result, answer=True)
 
     def _on_pubrel(self, packet: Pubrel) -> None:
-        self._send(self._session.released(packet))
+        self._send(self._session.released(packet), answer=True)
 
     def _on_suback(self, packet: Suback) -> None:
         if self._session.requested(packet.packet_id):

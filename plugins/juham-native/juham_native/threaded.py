@@ -74,8 +74,8 @@ class ThreadedLink(Link):
             try:
                 if not self._rest:
                     data = self._take()
+                    self._unsent = len(data)
                     if not data:
-                        self._unsent = 0
                         return True
                     self._rest = memoryview(data)
                 sent = self._sock.send(self._rest)
@@ -89,7 +89,7 @@ class ThreadedLink(Link):
             self._last_flush = time.perf_counter()
             self._last_sent = time.monotonic()
             self._rest = self._rest[sent:]
-            self._unsent = len(self._rest)
+            self._unsent -= sent
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it is awake; closed: there is nobody to wake
@@ -100,7 +100,7 @@ class ThreadedLink(Link):
     def _run(self) -> None:
         try:
             if self._early:
-                self._arrived(self._early)
+                self._arrived(self._early, plain=True)
             self._serve()
             if self._stopping and self._leave_by > time.monotonic() and not self._ended:
                 self._say_goodbye()
@@ -118,7 +118,8 @@ class ThreadedLink(Link):
                 self._flush_is_due = False
                 all_sent = self._flush()
             pause = self._mind_the_clock()
-            readable, woken = poll.wait(not all_sent, pause, reading=not self._held)
+            reading = not self._held and not self._owes_too_much
+            readable, woken = poll.wait(not all_sent, pause, reading=reading)
             if woken:
                 with contextlib.suppress(BlockingIOError):
                     self._waker.recv(4096)

@@ -32,7 +32,7 @@ class Driver(Network):
         self._closing = self._lingers = False
         self._verdict = self._ending = None
         self._client._largest_packet = options.largest_packet  # type: ignore[attr-defined]  # the fast client looks for it
-        self._messages.begin(options.manual_ack)
+        self._messages.begin(options)
         self._replace()
         self._keep_released()
         try:

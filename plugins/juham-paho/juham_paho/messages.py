@@ -26,6 +26,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from juham_core.errors import MalformedPacketError, NotConnectedError, QueueFullError
 from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg
+from juham_core.options import Options
 from juham_core.topics import is_topic_name
 from juham_core.wire.fields import Reader
 from juham_core.wire.properties import Properties
@@ -43,6 +44,7 @@ MOST_TOPICS: Final = 1024
 """Topics that are remembered, decoded."""
 
 PUBACK, PUBREC, PUBREL, PUBCOMP = 0x40, 0x50, 0x62, 0x70
+ANSWERS: Final = frozenset({PUBACK, PUBREC, PUBREL, PUBCOMP})
 SUCCESS: Final = MQTTErrorCode.MQTT_ERR_SUCCESS
 _NOTHING: Final = contextlib.nullcontext()
 
@@ -82,6 +84,7 @@ class Messages:
         self._backend = backend
         self._client = client
         self._manual = False
+        self._most_answers = 0
         self._topics: dict[bytes, str] = {}
         self._received: set[int] = set()  # at QoS 2, until PUBREL comes
         self._unanswered: set[int] = set()  # the application is to acknowledge them
@@ -95,9 +98,10 @@ class Messages:
             "_handle_pubackcomp": self._handle_pubackcomp,
         }
 
-    def begin(self, manual: bool) -> None:
+    def begin(self, options: Options) -> None:
         """Before each connection."""
-        self._manual = manual
+        self._manual = options.manual_ack
+        self._most_answers = options.most_answers
         self._unanswered.clear()
         self._unsent = self._refused_at = 0
 
@@ -311,6 +315,13 @@ class Messages:
             raise NotConnectedError(f"message {mid} cannot be acknowledged: {rc.name}; it will come again")
 
     # --- both ways ------------------------------------------------------------------------------------
+
+    def owes_too_much(self) -> bool:
+        """True if more answers wait than any broker can want that keeps to MQTT, and reads."""
+        waiting = self._client._out_packet
+        if len(waiting) <= self._most_answers:
+            return False
+        return sum(packet["command"] in ANSWERS for packet in tuple(waiting)) > self._most_answers
 
     def _send(self, command: int, mid: int) -> MQTTErrorCode:
         packet = bytes((command, 2, mid >> 8, mid & 255))

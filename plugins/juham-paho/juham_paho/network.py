@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -32,6 +33,9 @@ from juham_paho.messages import Messages
 from juham_paho.properties import to_core
 
 log = logging.getLogger("juham.paho")
+
+_PAUSE: Final = 0.05
+"""Seconds for which a broker is waited for that does not read; then it is time to look after keepalive."""
 
 REPLACED: Final = (
     "_create_socket",
@@ -103,7 +107,20 @@ class Network:
             if whole > most:
                 text = f"a packet of {whole:,} bytes; max_packet_size={most:,} is the most that is taken"
                 raise MalformedPacketError(text, reason_code=PACKET_TOO_LARGE)
+        if self._messages.owes_too_much() and self._wait_to_write():
+            raise BlockingIOError
         return self._originals["_sock_recv"](size)
+
+    def _wait_to_write(self) -> bool:
+        """Give the broker the time to take what it is owed; False if there is something that must be read.
+
+        What TLS has read already no select() would tell of.
+        """
+        sock: Any = self._socket
+        if sock is None or (hasattr(sock, "pending") and sock.pending()):
+            return False
+        select.select([], [sock], [], _PAUSE)
+        return True
 
     def _sock_close(self) -> None:
         sock, self._socket = self._socket, None

@@ -182,6 +182,19 @@ def test_a_broker_that_sends_more_than_may_wait_is_not_read(peer):
         assert [numbers.get(timeout=SECONDS) for _ in range(500)] == list(range(500))
 
 
+def test_a_broker_that_takes_no_answers_has_no_excuse_for_its_silence(peer):
+    ends = SimpleQueue()
+    with client(peer.port, protocol=5, keepalive=1, properties={"receive_maximum": 10}) as mqtt:
+        mqtt.on_disconnect = lambda _client, _userdata, rc: ends.put(rc)
+        meet(mqtt, peer)
+        mqtt.publish("a", bytes(16 * 1024 * 1024))  # answers wait behind it, for it fits into no buffer
+        peer.send(*(Publish("a", b"x" * 100, 1, packet_id=number + 1) for number in range(5_000)))
+        assert eventually(lambda: mqtt._link._stalled)
+        assert ends.get(timeout=SECONDS)
+        assert mqtt.statistics.received < 5_000
+        peer.accept()
+
+
 # --- answers --------------------------------------------------------------------------------------------
 
 

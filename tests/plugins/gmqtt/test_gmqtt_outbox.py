@@ -8,7 +8,7 @@ from juham_core.errors import NotConnectedError
 
 
 def test_what_waits_is_taken_in_pieces_and_in_order():
-    outbox = Outbox()
+    outbox = Outbox(1_000)
     packages = [bytes([number]) * 300 for number in range(10)]
     assert [outbox.put(package) for package in packages] == [True] + [False] * 9
     pieces = []
@@ -22,14 +22,14 @@ def test_what_waits_is_taken_in_pieces_and_in_order():
 
 
 def test_a_packet_beyond_the_bound_goes_by_itself():
-    outbox = Outbox()
+    outbox = Outbox(1_000)
     for package in (b"x" * 2000, b"y", b"z"):
         outbox.put(package)
     assert [outbox.take(1000), outbox.take(1000), outbox.take(1000)] == [b"x" * 2000, b"yz", b""]
 
 
 def test_nothing_is_put_once_closed():
-    outbox = Outbox()
+    outbox = Outbox(1_000)
     outbox.close()
     with pytest.raises(NotConnectedError):
         outbox.put(b"x")

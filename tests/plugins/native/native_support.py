@@ -72,7 +72,9 @@ class Conversation:
         self.session = session or Session(self.options)
         self.reports = Reports(room)
         self.sent = []
-        self.protocol = MqttProtocol(self.options, self.session, self.reports, self.sent.append)
+        self.protocol = MqttProtocol(
+            self.options, self.session, self.reports, lambda package, **_: self.sent.append(package)
+        )
         if accepted:
             self.feed(encode(Connack(), protocol))
             self.reports.log.clear()

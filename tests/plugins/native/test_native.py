@@ -14,6 +14,7 @@ from juham_native import link, threaded
 from juham_native.link import READ
 from juham_native.looped import LoopedLink
 from native_support import SECONDS, Peer, client, collect, connected, empty, take
+from websockets.utils import accept_key
 
 from juham_core import aio
 from juham_core.broker import EmbeddedBroker
@@ -21,6 +22,7 @@ from juham_core.errors import ConnectError, OptionError, QueueFullError
 from juham_core.testing.certificates import AUTHORITY, server_context
 from juham_core.testing.websocket import WebsocketBridge
 from juham_core.wire import (
+    Connack,
     Disconnect,
     Pingreq,
     Properties,
@@ -200,6 +202,25 @@ class TestHostileBrokers:
                 peer.send(Puback(packet.packet_id))
                 stop.wait(0.25)
 
+    def test_a_broker_that_reads_little_makes_room_for_little(self, peer, monkeypatch):
+        monkeypatch.setattr(link, "MAX_UNSENT", 16_000_000)
+        peer.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        serving = threading.Thread(target=peer.accept)
+        serving.start()
+        with connected(peer.port, close_timeout=0.2) as mqtt:
+            serving.join()
+            accepted = []
+            for _ in range(8):
+                before = mqtt.statistics.published
+                with pytest.raises(QueueFullError):
+                    deque((mqtt.publish("a", bytes(100_000)) for _ in range(1_000)), 0)
+                accepted.append(mqtt.statistics.published - before)
+                left = 1_000_000
+                while left > 0:
+                    left -= len(peer.sock.recv(left))
+            assert accepted[0] >= 150
+            assert sum(accepted[1:]) <= 140, "more than has been read and the network may hold"
+
     @pytest.mark.parametrize("inside_loop", [False, True])
     def test_a_broker_that_does_not_read_fills_a_bounded_buffer(self, peer, monkeypatch, inside_loop):
         monkeypatch.setattr(link, "MAX_UNSENT", 4_000_000)
@@ -345,6 +366,81 @@ def test_a_broker_that_sends_more_than_may_wait_is_not_read(peer):
         go_on.set()
         assert [numbers.get(timeout=SECONDS) for _ in many] == list(range(2_000))
         sending.join()
+
+
+def send_and_never_read(peer):
+    """Until the client has given up: a message that no buffer holds is before its answers."""
+    with contextlib.suppress(OSError):
+        peer.send(*(Publish("a", b"x" * 100, 1, packet_id=number + 1) for number in range(5_000)))
+    peer.accept()
+
+
+def test_a_broker_that_takes_no_answers_has_no_excuse_for_its_silence(peer):
+    ends = SimpleQueue()
+    with client(peer.port, protocol=5, keepalive=1, properties={"receive_maximum": 10}) as mqtt:
+        mqtt.on_disconnect = lambda _client, _userdata, rc: ends.put(rc)
+        mqtt.loop_start()
+        mqtt.connect_to_server()
+        peer.accept()
+        mqtt.wait_until_connected(SECONDS)
+        mqtt.publish("a", bytes(16 * 1024 * 1024))
+        send_and_never_read(peer)
+        assert ends.get(timeout=SECONDS)
+        assert mqtt.statistics.received < 5_000
+
+
+def test_nor_in_the_callers_loop(peer):
+    async def main():
+        ends = asyncio.Event()
+        accepting = asyncio.create_task(asyncio.to_thread(peer.accept))
+        properties = {"receive_maximum": 10}
+        url = f"mqtt+native://127.0.0.1:{peer.port}?keepalive=1&protocol=5"
+        async with aio.connect(url, properties=properties, close_timeout=0.2) as mqtt:
+            await accepting
+            mqtt.on_disconnect = lambda *_: ends.set()
+            await mqtt.publish("a", bytes(16 * 1024 * 1024))
+            again = asyncio.create_task(asyncio.to_thread(send_and_never_read, peer))
+            await asyncio.wait_for(ends.wait(), SECONDS)
+            assert mqtt.statistics.received < 5_000
+            await again
+
+    asyncio.run(main())
+
+
+def test_a_websocket_that_pings_and_never_reads_is_given_up(peer):
+    """What a websocket answers by itself is bounded as well."""
+    ends = SimpleQueue()
+    options = {"transport": "websockets", "protocol": 5, "keepalive": 1}
+    with client(peer.port, properties={"receive_maximum": 10}, **options) as mqtt:
+        mqtt.on_disconnect = lambda _client, _userdata, rc: ends.put(rc)
+        mqtt.loop_start()
+        upgrading = threading.Thread(target=accept_websocket, args=(peer,))
+        upgrading.start()
+        mqtt.connect_to_server()
+        mqtt.wait_until_connected(SECONDS)
+        upgrading.join()
+        standing = mqtt.native
+        mqtt.publish("a", bytes(16 * 1024 * 1024))
+        with contextlib.suppress(OSError):
+            for _ in range(20):
+                peer.sock.sendall((b"\x89\x7d" + bytes(125)) * 1_000)
+        assert ends.get(timeout=SECONDS)
+        assert sum(map(len, standing._layered)) < 200_000
+
+
+def accept_websocket(peer):
+    peer.sock, _ = peer.listener.accept()
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += peer.sock.recv(65_536)
+    lines = request.decode().splitlines()
+    key = next(line.split()[1] for line in lines if line.lower().startswith("sec-websocket-key"))
+    answer = (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Accept: {accept_key(key)}\r\n\r\n"
+    )
+    connack = encode(Connack(), 5)
+    peer.sock.sendall(answer.encode() + bytes((0x82, len(connack))) + connack)
 
 
 def test_in_the_callers_loop_it_is_not_read_either(peer):
