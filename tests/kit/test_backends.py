@@ -17,15 +17,6 @@ _HIDDEN = (
     "and the handle by which it is acknowledged is opaque"
 )
 _FORGOTTEN = "awscrt fails what is in flight when it is stopped; sent again as new, it carries no DUP"
-_HANDSHAKE = "awscrt cannot be told how long a TLS handshake may take (awslabs/aws-crt-python#173, open)"
-_ATTEMPT = (
-    "awscrt ends an attempt that hangs only when its time is over: Client.stop() waits for that, the socket "
-    "is nowhere to be had, and no issue of the library is known"
-)
-_READS_ON = (
-    "awscrt reads whatever comes: mqtt5.Client cannot be told to pause, and a callback that waits would keep "
-    "its event loop from its pings"
-)
 _OWES = (
     "awscrt reads whatever comes, and tells nobody how many of its PUBACKs wait to be written: a broker that "
     "reads none lets them pile up until the keepalive ends the connection"
@@ -40,13 +31,7 @@ KNOWN = {
         "reconnect.qos_1_cut_at_puback": _FORGOTTEN,
         "reconnect.resent_in_order": _FORGOTTEN,
         "hostile.text": "awscrt drops it, with a UnicodeDecodeError that only sys.unraisablehook sees",
-        "connect.tls_no_handshake": _HANDSHAKE,
-        "hostile.window_ignored": _READS_ON,
-        "hostile.window_ignored_manual_ack": _READS_ON,
         "hostile.answers_unread": _OWES,
-        "lifecycle.close_while_opening": _ATTEMPT,
-        "reconnect.close_in_attempt": _ATTEMPT,
-        "reconnect.close_in_handshake": _HANDSHAKE,
     }
 }
 

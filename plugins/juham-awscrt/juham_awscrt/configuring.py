@@ -20,6 +20,7 @@ NO_RECONNECT: Final = 2**31
 class Events(Protocol):
     """What the library calls, on its event loop's thread: nothing here may block or raise."""
 
+    def on_attempt(self, data: Any) -> None: ...
     def on_accepted(self, data: Any) -> None: ...
     def on_failure(self, data: Any) -> None: ...
     def on_disconnection(self, data: Any) -> None: ...
@@ -52,6 +53,7 @@ def client_options(events: Events, options: Options, loop: transport.Loop) -> An
             inbound_cache_max_size=aliases,
         ),
         on_lifecycle_event_stopped_fn=events.on_stopped,
+        on_lifecycle_event_attempting_connect_fn=events.on_attempt,
         on_lifecycle_event_connection_success_fn=events.on_accepted,
         on_lifecycle_event_connection_failure_fn=events.on_failure,
         on_lifecycle_event_disconnection_fn=events.on_disconnection,

@@ -23,7 +23,6 @@ from awscrt import mqtt5
 
 from juham_awscrt import threads
 from juham_awscrt.configuring import client_options
-from juham_awscrt.descriptors import Search
 from juham_awscrt.direct import messages_for
 from juham_awscrt.messages import QOS
 from juham_awscrt.reporter import Collected, Reporter
@@ -50,6 +49,8 @@ log = logging.getLogger("juham.awscrt")
 
 STOP_TIMEOUT: Final = 2.0
 """Seconds for the library to end a connection, and then its event loop; each takes milliseconds."""
+LOOK: Final = 0.02
+"""Seconds between two looks for sockets that hang."""
 PUBACK_GRACE: Final = 0.02
 """Seconds for PUBACKs to go out before DISCONNECT overtakes them: awscrt does not tell when they have."""
 MAX_UNSENT: Final = 64 * 1024 * 1024
@@ -68,10 +69,10 @@ class Link:
         self.options = options
         self.client: Any = None
         self._loop = Loop()
-        self._search = Search(options)
         self._reporter = Reporter(backend.name)
         self._up = False
         self._reports = Reports(self)
+        self._begun = threading.Event()
         self._verdict = threading.Event()
         self._stopped = threading.Event()
         self._error: Exception | None = None
@@ -84,7 +85,9 @@ class Link:
         self._held: deque[tuple[Callable[[], None], Callable[[JuhamError], None]]] = deque()
         self._pubacks: Collected[int] = Collected(self._reporter, self._reports.acknowledged)
         self._arrived: Collected[MqttMsg] = Collected(self._reporter, self._reports.received_many, BURST)
-        self._inline = backend._delivery._inline
+        self._delivery = backend._delivery
+        self._dispatcher = self._delivery._dispatcher
+        self._inline = self._delivery._inline
         self._unsent = 0
         self._sent = threading.Condition()
 
@@ -96,13 +99,18 @@ class Link:
         That is so once a plain socket is connected. What TLS and websockets send before it awscrt does not
         tell: there only the verdict shows it, as it does where the socket cannot be seen.
         """
+        attempt = self.backend._dialling
+        attempt.is_ended_by(self._give_up)
         try:
             self.client = self._messages.make_client(client_options(self, self.options, self._loop), self)
         except RuntimeError as exc:
             raise ConnectError(f"awscrt does not take the options: {exc}") from exc
         self.client.start()
+        self._begun.wait(STOP_TIMEOUT)  # stopped before it has begun, awscrt would not tell that it has
         where = self.options.describe()
-        if not self._under_way() and not plain(self.options):
+        under_way = self._under_way()
+        attempt.check()
+        if not under_way and not plain(self.options):
             hint = "; awscrt tells only later that it refuses a certificate: check ca_certs and the host name"
             raise ConnectTimeoutError(
                 f"no connection to {where} within {self.options.connect_timeout} s"
@@ -120,31 +128,45 @@ class Link:
         deadline = time.monotonic() + self.options.connect_timeout
         pause = 0.001
         while not self._verdict.wait(pause):
-            if self._search.found() and plain(self.options):
+            if self._loop.connected() and plain(self.options):
                 return True
             if time.monotonic() >= deadline:
                 return False
             pause = min(2 * pause, 0.05)
-        self._search.found()
+        self._loop.connected()
         return True
+
+    def _give_up(self) -> None:
+        """End the wait of :meth:`open`; on any thread."""
+        self._loop.shut_down()
+        self._verdict.set()
 
     def close(self, deliberate: bool) -> None:
         """End the connection and wait until nothing of it is left."""
         if deliberate:
             self._finish()
-        self._up = False
+        was_up, self._up = self._up, False
         self._reports.muted = True
         client, self.client = self.client, None
         if client is not None:
             # Without a packet to send awscrt just closes the socket.
             client.stop(mqtt5.DisconnectPacket() if deliberate else None)
-            stopped = self._stopped.wait(STOP_TIMEOUT)
+            stopped = self._await_stop(hurry=not was_up)
             del client  # not before: awscrt may still be calling on its behalf
             self._await_end(stopped)
         else:
             self._loop.close(STOP_TIMEOUT)
-        self._search.close()
         self._reporter.close()
+
+    def _await_stop(self, *, hurry: bool) -> bool:
+        """Wait until awscrt has stopped; ``hurry``: what hangs is ended, be its socket made only now."""
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while time.monotonic() < deadline:
+            if hurry:
+                self._loop.shut_down()
+            if self._stopped.wait(LOOK):
+                return True
+        return False
 
     def _await_end(self, stopped: bool) -> None:
         name = self.backend.name
@@ -292,6 +314,10 @@ class Link:
 
     # --- what happens, on the event loop's thread ----------------------------------------------------
 
+    def on_attempt(self, _data: Any) -> None:
+        """Take note that awscrt has begun."""
+        self._begun.set()
+
     def on_accepted(self, data: Any) -> None:
         """Take a CONNACK that accepts."""
         self._loop_thread = threading.get_ident()
@@ -323,10 +349,13 @@ class Link:
         self, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties | None, handle: Any
     ) -> bool:
         """Take a message and its handle for PUBACK; False if it is handled, and PUBACK may go."""
-        mid = 0
+        mid, waiting = 0, len(self._arrived.things)
         if handle is not None:
             mid = next(self._keys)
             self._unacknowledged[mid] = handle
+            waiting += self._dispatcher.waiting
+        if waiting >= self._delivery.limit:
+            self._wait_for_room(qos)
         if not self._inline or not self._reporter.idle:  # what came before is still to be reported
             self._arrived.add(MqttMsg(topic, payload, qos, retain, False, mid, properties))
             return True
@@ -341,6 +370,23 @@ class Link:
         del self._unacknowledged[mid]
         self._last_puback = time.monotonic()
         return False
+
+    def _wait_for_room(self, qos: int) -> None:
+        """Read no further than hooks and handlers keep up, though the broker sends more than CONNECT allows.
+
+        Until they have, neither pings nor anything else can be sent. QoS 0 is dropped where handlers do not.
+        """
+        limit, arrived, dispatcher = self._delivery.limit, self._arrived.things, self._dispatcher
+        while not self._is_closing() and len(arrived) + (dispatcher.waiting if qos else 0) >= limit:
+            if arrived:
+                reported = threading.Event()
+                self._reporter.put(reported.set)
+                reported.wait(LOOK)
+            if qos:
+                dispatcher.wait_for_room(limit, self._is_closing)
+
+    def _is_closing(self) -> bool:
+        return self._reports.muted or self.backend._connection.closing
 
     def on_stopped(self, _data: Any) -> None:
         """Take note that nothing follows any more."""

@@ -71,13 +71,14 @@ class Collected(Generic[T]):
         self._reporter = reporter
         self._report = report
         self._pause = pause
-        self._things: deque[T] = deque()
+        self.things: deque[T] = deque()
+        """Those that are not reported yet."""
         self._asked = False
         self._last = 0.0
 
     def add(self, thing: T) -> None:
         """Have something reported; from one thread only."""
-        self._things.append(thing)
+        self.things.append(thing)
         if not self._asked:
             self._asked = True
             self._reporter.put(self._tell)
@@ -86,7 +87,7 @@ class Collected(Generic[T]):
         if self._pause and time.monotonic() - self._last < self._pause:
             time.sleep(self._pause)  # what follows closely is to be reported together, not one by one
         self._asked = False  # first: for what comes from here on it is asked again
-        things, taken = self._things, []
+        things, taken = self.things, []
         while things:
             taken.append(things.popleft())
         self._report(taken)

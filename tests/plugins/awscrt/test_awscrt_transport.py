@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import os
 import socket
 import ssl
 import subprocess
@@ -14,13 +13,12 @@ import pytest
 import trustme
 from awscrt import io
 from awscrt_support import Inbox, eventually
-from juham_awscrt.descriptors import FOLDER, sockets
 from leaks import kept
 
 import juham_core as juham
 from juham_core.broker import EmbeddedBroker
 from juham_core.errors import ConnectError, ConnectTimeoutError
-from juham_core.wire import Connack, Connect, Decoder, Disconnect, encode
+from juham_core.wire import Connack, Connect, Decoder, encode
 
 CRASH = """
 import sys
@@ -202,27 +200,6 @@ def test_a_release_that_is_not_deliberate_sends_no_disconnect(make, begin, liste
     client.wait_until_connected(5)
     client._close(False)
     assert peer.receive() is None
-
-
-@pytest.mark.skipif(FOLDER is None, reason="the system does not list descriptors")
-def test_small_packets_do_not_wait_for_each_other(make, begin, listener):
-    before = sockets()
-    client = begin(make(port=listener.port))
-    peer = listener.welcome()
-    client.wait_until_connected(5)
-    (found,) = [each for each in sockets() - before if _port_of_peer(each) == listener.port]
-    with socket.socket(fileno=os.dup(found[0])) as seen:
-        assert seen.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    client.disconnect_from_server()
-    peer.expect(Disconnect)
-
-
-def _port_of_peer(descriptor):
-    with socket.socket(fileno=os.dup(descriptor[0])) as seen:
-        try:
-            return seen.getpeername()[1]
-        except OSError:
-            return None
 
 
 def test_the_event_loops_that_awscrt_shares_are_not_begun(connect):
