@@ -248,7 +248,7 @@ class Delivery:
 
     # What a handler returns is passed on: a dispatcher of the asyncio face awaits what is awaitable.
 
-    def _deliver(self, message: MqttMsg, *, fall_back: bool = True) -> Awaitable[None] | None:
+    def _deliver(self, message: MqttMsg, fall_back: bool = True) -> Awaitable[None] | None:
         """Call the handlers of a message; ``fall_back`` to on_message where no filter matches."""
         if self._full:
             self._full = False

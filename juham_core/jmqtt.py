@@ -312,8 +312,7 @@ class JMqtt(Vocabulary, Events, Guards):
         qos: int = 0,
         retain: bool = False,
         properties: Mapping[str, Any] | None = None,
-        *,
-        payload: Any = None,
+        payload: Any = None,  # not by keyword only, for which each call would pay
     ) -> PublishReceipt:
         """Publish a message (MQTT 5 section 3.3); never blocks on the network.
 
@@ -336,7 +335,9 @@ class JMqtt(Vocabulary, Events, Guards):
         if type(data) is not bytes or len(data) > MAX_PAYLOAD:
             data = encode_payload(data)
         given = Properties(properties) if properties else None
-        message = self._checked(MqttMsg(topic, data, qos, bool(retain), False, 0, given))
+        if retain is not False:
+            retain = bool(retain)
+        message = self._checked(MqttMsg(topic, data, qos, retain, False, 0, given))
         receipt = PublishReceipt(next(self._mids), message, self._delivery.turn)
         if hooks.publishing:
             changed = hooks.replace("publishing", self, message)

@@ -67,11 +67,10 @@ class JPaho(JMqtt):
         qos: int = 0,
         retain: bool = False,
         properties: Mapping[str, Any] | None = None,
-        *,
         payload: Any = None,
     ) -> PublishReceipt:
         """See :meth:`juham_core.jmqtt.JMqtt.publish`; ``properties`` may be paho's, too."""
-        return super().publish(topic, msg, qos, retain, as_core(properties), payload=payload)
+        return super().publish(topic, msg, qos, retain, as_core(properties), payload)
 
     def _open(self, options: Options) -> None:
         settings.write(self._client, options)

@@ -360,9 +360,8 @@ def test_at_qos_2_what_was_not_acknowledged_comes_again(managed, peer, protocol)
 
 
 UNKNOWN = """
-import importlib.metadata as metadata
-real = metadata.version
-metadata.version = lambda name: "2.9.9" if name == "paho-mqtt" else real(name)
+import paho.mqtt
+paho.mqtt.__version__ = "2.9.9"
 import sys, threading
 from paho.mqtt.client import CallbackAPIVersion, Client
 from juham_paho import JPaho, JPaho2
