@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Final, NamedTuple
 
@@ -295,9 +295,14 @@ _DEFAULTS: Final[dict[str, Any]] = {
 }
 
 
-def unknown_option(name: str) -> OptionError:
-    """The error for an option that does not exist, with the closest that does."""
-    known = [*_DEFAULTS, *WILL_PARTS]
+def unknown_option(name: str, spelt: Iterable[str] = ()) -> OptionError:
+    """The error for an option that does not exist, with the closest that does; ``spelt``: those of a URL."""
+    known = [*spelt] or [*_DEFAULTS, *WILL_PARTS]
+    if name in _DEFAULTS:
+        return OptionError(
+            f"the option {name!r} does not stand behind the '?' of a URL: it is a part of what is before, "
+            "or goes to connect(), create() or configure()"
+        )
     import difflib  # noqa: PLC0415  # for errors alone
 
     close = difflib.get_close_matches(name, known, n=1)

@@ -25,6 +25,20 @@ def _flag(text: str) -> bool:
     raise ValueError("it is true or false")
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("it is a whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("it is a number") from None
+
+
 def _protocol(text: str) -> int:
     if text not in _PROTOCOLS:
         raise ValueError("it is 3.1.1 or 5")
@@ -34,37 +48,37 @@ def _protocol(text: str) -> int:
 _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "client_id": str,
     "password_file": str,
-    "keepalive": int,
+    "keepalive": _whole,
     "clean_start": _flag,
-    "session_expiry": int,
+    "session_expiry": _whole,
     "protocol": _protocol,
     "bind_address": str,
-    "connect_timeout": float,
-    "ack_timeout": float,
-    "close_timeout": float,
+    "connect_timeout": _number,
+    "ack_timeout": _number,
+    "close_timeout": _number,
     "ca_certs": str,
     "certfile": str,
     "keyfile": str,
     "keyfile_password": str,
     "insecure": _flag,
     "reconnect": _flag,
-    "reconnect_min": float,
-    "reconnect_max": float,
-    "reconnect_reset": float,
-    "max_inflight": int,
-    "max_queued": int,
-    "max_requests": int,
-    "max_received": int,
+    "reconnect_min": _number,
+    "reconnect_max": _number,
+    "reconnect_reset": _number,
+    "max_inflight": _whole,
+    "max_queued": _whole,
+    "max_requests": _whole,
+    "max_received": _whole,
     "outbox": str,
-    "outbox_max_messages": int,
-    "outbox_max_bytes": int,
+    "outbox_max_messages": _whole,
+    "outbox_max_bytes": _whole,
     "outbox_sync": str,
     "handlers": str,
-    "max_packet_size": int,
+    "max_packet_size": _whole,
     "manual_ack": _flag,
 }
 _WILL_PARSERS: Final[dict[str, Callable[[str], Any]]] = dict(
-    zip(WILL_PARTS, (str, str, int, _flag), strict=True)
+    zip(WILL_PARTS, (str, str, _whole, _flag), strict=True)
 )
 
 
@@ -162,7 +176,7 @@ def _parse_query(query: str) -> dict[str, Any]:
     for name, text in parse_qsl(query, keep_blank_values=True):
         parser = _PARSERS.get(name) or _WILL_PARSERS.get(name)
         if parser is None:
-            raise unknown_option(name)
+            raise unknown_option(name, [*_PARSERS, *_WILL_PARSERS])
         target = will if name in _WILL_PARSERS else options
         if name in target:
             raise OptionError(f"the option {name!r} stands twice in the URL")

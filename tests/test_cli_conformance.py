@@ -2,14 +2,17 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from cli_support import Installed, environment, juham
+from cli_support import Installed, environment, juham, network_backends
 
 from juham_core.broker import EmbeddedBroker
+
+NETWORK = network_backends()
 
 SHOUTING = """
 from juham_core.memory import JMemory
@@ -65,6 +68,22 @@ def test_a_failure_has_the_rule_what_was_found_and_where_to_read(shouting):
     assert cases(shouting)["publish.wait_in_handler"]["outcome"] == "passed"
 
 
+def test_what_to_type_next_has_the_options_that_made_it_fail(shouting):
+    done = conformance(shouting, "shouting", "-k", "publish.payload_1_mib", "--face", "asyncio")
+    assert done.returncode == 1, done.stdout
+    assert "Next: juham conformance shouting -x -k publish.payload_1_mib --face asyncio\n" in done.stdout
+
+
+@pytest.mark.skipif(not NETWORK, reason="there is no backend that reaches a broker")
+def test_the_url_that_is_to_be_given_again_may_hold_a_password(installed):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"mqtt://user:secret-word@127.0.0.1:{server.getsockname()[1]}"
+    done = conformance(installed, NETWORK[0], "-k", "publish.payload_1_mib", "--url", url)
+    assert done.returncode == 1, done.stdout
+    assert f"Next: juham conformance {NETWORK[0]} -x -k publish.payload_1_mib --url URL\n" in done.stdout
+    assert "secret-word" not in done.stdout + done.stderr
+
+
 def test_it_stops_at_the_first_failure(shouting):
     done = conformance(shouting, "shouting", "-x")
     assert done.returncode == 1, done.stdout
@@ -88,7 +107,7 @@ def test_a_known_failure_is_no_failure_until_it_passes(shouting):
     [
         (["memorry"], 1, 'did you mean "memory"?'),
         (["memory", "-k", "nonsense"], 2, "the subjects are packaging, publish"),
-        (["memory", "--known", "publish.payload_bytes"], 2, "CASE=WHY"),
+        (["memory", "--known", "publish.payload_bytes"], 2, "'publish.payload_bytes' is not CASE=WHY"),
         (["memory", "--known", "publish.nonsense=why"], 1, "publish.nonsense"),
         (["memory", "--url", "https://broker"], 1, "mqtt://"),
     ],

@@ -192,6 +192,13 @@ def test_a_url_that_is_none(installed):
     assert "secret-word" not in done.stdout + done.stderr
 
 
+def test_a_url_of_the_environment_that_is_none(installed):
+    done = juham(installed, "doctor", **GOOD, JUHAM_URL="mqtt://localhost?qos=1")
+    assert done.returncode == 1, done
+    assert "JUHAM_URL: unknown option 'qos'" in line(done.stdout, "  wrong ")
+    assert "Choice" in done.stdout  # it goes on
+
+
 def test_the_outbox_that_the_url_names(installed):
     folder = installed.folder / "boxes"
     path = folder / "outbox"

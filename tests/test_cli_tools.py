@@ -36,7 +36,47 @@ def test_help_names_every_command(installed):
 def test_an_unknown_command_is_a_usage_error(installed):
     done = juham(installed, "demmo")
     assert done.returncode == 2, done
-    assert "demmo" in done.stderr
+    assert "No such command 'demmo': did you mean 'demo'?" in done.stderr
+    assert "the commands are demo, backends, doctor," in juham(installed, "xyz").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("bench -b amce", 'backend "amce" is not installed'),
+        ("bench -b memory --face raw", "memory cannot be used as raw"),
+        ("bench --check", "--check belongs to --docs FOLDER"),
+        ("bench publish --append", "--append belongs to --json FILE"),
+        ("outbox nowhere", "its path is what the client's option 'outbox' says"),
+        ("outbox --topics -1 nowhere", "--topics"),
+        ("new-backend mine --directory file/mine", "Not a directory: 'file/mine"),
+        ("conformance memory --report file/report.json", "'file'"),
+    ],
+)
+def test_what_cannot_be_done_is_told_before_it_is_begun(installed, monkeypatch, arguments, told):
+    (installed.folder / "file").touch()
+    monkeypatch.chdir(installed.folder)
+    done = juham(installed, *arguments.split())
+    assert done.returncode in (1, 2), done
+    assert told in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_debug_shows_the_traceback_of_what_the_system_refuses(installed, monkeypatch):
+    (installed.folder / "file").touch()
+    monkeypatch.chdir(installed.folder)
+    done = juham(installed, "--debug", "new-backend", "mine", "--directory", "file/mine")
+    assert done.returncode == 1, done
+    assert "Traceback" in done.stderr
+
+
+def test_a_file_that_is_no_outbox(installed):
+    path = installed.folder / "program.py"
+    path.write_text("print('hello')\n" * 100)
+    done = juham(installed, "outbox", path)
+    assert done.returncode == 1, done
+    assert f"{path} is damaged, or no outbox" in done.stdout
 
 
 def test_backends_lists_without_importing(telltale):

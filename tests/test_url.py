@@ -132,7 +132,10 @@ def test_a_socket_and_a_websocket_have_paths():
     [
         ("http://h", "'http'"),
         ("h", "''"),
-        ("mqtt://h?keepalive=soon", "'keepalive'"),
+        ("mqtt://h?keepalive=soon", "'keepalive' cannot be 'soon': it is a whole number"),
+        ("mqtt://h?ack_timeout=soon", "'ack_timeout' cannot be 'soon': it is a number"),
+        ("mqtt://h?ssl_context=x", "goes to connect"),
+        ("mqtt://h?user_name=x", "the options are ack_timeout, bind_address, ca_certs, "),
         ("mqtt://h?keepalive=70000", "'keepalive'"),
         ("mqtt://h?clean_start=perhaps", "'clean_start'"),
         ("mqtt://h?protocol=3", "'protocol'"),

@@ -47,6 +47,19 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; of one that does not exist, say which is meant most likely."""
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            import difflib  # noqa: PLC0415  # for errors alone
+
+            close = difflib.get_close_matches(name, _COMMANDS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(_COMMANDS)}"
+            ctx.fail(f"No such command {name!r}: {hint}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
         with formatter.section("Commands"):
@@ -80,14 +93,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except JuhamError as exc:
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter must not stumble over it when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (JuhamError, OSError) as exc:  # OSError: of files that are to be read or written
         if "--debug" in given:
             traceback.print_exc()
         else:
             click.echo(f"juham: {exc}", err=True)
-        return 1
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter must not stumble over it when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return result if isinstance(result, int) else 0

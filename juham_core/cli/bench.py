@@ -22,13 +22,22 @@ from juham_core.cli.table import plain_table
 from juham_core.options import Options
 from juham_core.url import parse_url
 
-MESSAGES: Final = {"publish": 20_000, "receive": 20_000, "roundtrip": 1_000, "fanout": 10_000}
+# The broker of "memory" keeps 10,000 for a subscriber that lags behind, and drops the rest as brokers do.
+MESSAGES: Final = {"publish": 10_000, "receive": 10_000, "roundtrip": 1_000, "fanout": 10_000}
+_MESSAGES: Final = "10,000; of roundtrip 1,000"
 FACES: Final = ("thread", "inline", "raw", "hooks", "outbox", "outbox-full", "aio")
 
 
 @click.command()
 @click.argument("scenarios", nargs=-1, type=click.Choice(list(session.SCENARIOS)))
-@click.option("-b", "--backend", "names", multiple=True, metavar="NAME", help="[all installed]")
+@click.option(
+    "-b",
+    "--backend",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Whom to measure. May be given again. [all installed]",
+)
 @click.option("--url", help="A broker that runs already: mqtt://user:password@host:1883.")
 @click.option(
     "--broker",
@@ -36,18 +45,42 @@ FACES: Final = ("thread", "inline", "raw", "hooks", "outbox", "outbox-full", "ai
     help="The broker to start; free costs nothing, so that the client is the limit. "
     "[mosquitto if it is found, else embedded]",
 )
-@click.option("--face", "faces", multiple=True, type=click.Choice(FACES), help="How to use it. [thread]")
+@click.option(
+    "--face",
+    "faces",
+    multiple=True,
+    type=click.Choice(FACES),
+    help="How to use it: as JMqtt, with handlers in a thread or inline, with a hook, with an outbox; through "
+    "juham.aio; or the library raw. May be given again. [thread]",
+)
 @click.option("--raw", is_flag=True, help="Run the libraries underneath by themselves, too.")
 @click.option("--aio", is_flag=True, help="Run the asyncio face, too.")
 @click.option("--uvloop", is_flag=True, help="Run what has an event loop on uvloop, too.")
-@click.option("-q", "--qos", multiple=True, type=click.IntRange(0, 2), help="[0 and 1]")
-@click.option("--size", "sizes", multiple=True, type=click.IntRange(0, 2**24), help="Bytes. [100]")
-@click.option("--subscriptions", multiple=True, type=click.IntRange(1, 10_000), help="[1, 10, 100, 1000]")
-@click.option("-n", "--messages", type=click.IntRange(1), help="[by scenario]")
-@click.option("--window", type=click.IntRange(1, 60_000), default=20, show_default=True)
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+@click.option("-q", "--qos", multiple=True, type=click.IntRange(0, 2), help="May be given again. [0 and 1]")
+@click.option("--size", "sizes", multiple=True, type=click.IntRange(0, 2**24), help="Bytes of payload. [100]")
+@click.option(
+    "--subscriptions",
+    multiple=True,
+    type=click.IntRange(1, 10_000),
+    help="Of fanout: how many filters. [1, 10, 100, 1000]",
+)
+@click.option("-n", "--messages", type=click.IntRange(1), help=f"In each round. [{_MESSAGES}]")
+@click.option(
+    "--window",
+    type=click.IntRange(1, 60_000),
+    default=20,
+    show_default=True,
+    help="Publishes of QoS 1 and 2 that may be unacknowledged.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Turns that each takes, after one to warm up.",
+)
 @click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the results.")
-@click.option("--append", is_flag=True, help="Add to the results that the file has.")
+@click.option("--append", is_flag=True, help="With --json: add to the results that the file has.")
 @click.option(
     "--docs",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -93,6 +126,7 @@ def bench(
     processes of their own, and only the first is measured. With --raw the libraries run by themselves in the
     same session, and what Juham costs is a ratio.
     """
+    _check_pairs(("--check", check, "--docs FOLDER", docs), ("--append", append, "--json FILE", path))
     if docs is not None:
         return write(docs, check)
     if into is not None:
@@ -105,7 +139,7 @@ def bench(
     chosen = list(dict.fromkeys([*faces, *(["raw"] if raw else []), *(["aio"] if aio else [])]))
     if not faces:
         chosen.insert(0, "thread")
-    contenders = list(contenders_of(names, chosen, uvloop))
+    contenders = _some(list(contenders_of(names, chosen, uvloop)), names, chosen)
     cases = [
         Case(scenario, messages or MESSAGES[scenario], level, size, count, window)
         for scenario in scenarios or ("publish", "receive", "roundtrip")
@@ -124,6 +158,20 @@ def bench(
             if path is not None:
                 document.save(found, path)
     return 0
+
+
+def _check_pairs(*pairs: tuple[str, bool, str, Path | None]) -> None:
+    """An option that says how is nothing without the one that says what."""
+    for name, given, needs, value in pairs:
+        if given and value is None:
+            raise click.UsageError(f"{name} belongs to {needs}: give both")
+
+
+def _some(contenders: list[Contender], names: tuple[str, ...], faces: list[str]) -> list[Contender]:
+    if not contenders:
+        who = ", ".join(names) or "what is installed"
+        raise click.UsageError(f"{who} cannot be used as {', '.join(faces)}: try --raw, or another --face")
+    return contenders
 
 
 def run_official(folder: Path, messages: int | None) -> int:
@@ -156,10 +204,14 @@ def contenders_of(
 ) -> Iterator[Contender]:
     """Everybody who takes part: a library that goes by two names takes part once.
 
-    ``comparators``: with drivers, too, for which no backend is installed.
+    ``comparators``: with drivers, too, for which no backend is installed. Raises BackendNotFoundError or
+    another BackendError for a name that is neither a backend nor a driver.
     """
     drivers = {entry_point.name: entry_point.value for entry_point in entry_points(group=GROUP)}
     usable = [info.name for info in discovery.backends() if not info.blocked]
+    for name in names:
+        if name not in drivers:
+            discovery.find(name)
     seen: set[str] = set()
     others = [name for name in drivers if comparators and name not in usable]
     for name in names or [*usable, *others]:

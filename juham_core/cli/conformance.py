@@ -78,6 +78,7 @@ def conformance(
     known_failures = dict(_known(item) for item in known)
     chosen = choose(patterns)
     path = report or Path(f"juham-conformance-{name.replace(':', '-')}{f'-{face}' if face else ''}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)  # if it cannot be, that is told before the work
     try:
         trials = sum(trial.case.id in chosen for trial in trials_of(suite_of(name, known_failures), url))
         progress = Progress(trials)
@@ -94,7 +95,8 @@ def conformance(
     except ValueError as exc:
         raise OptionError(str(exc)) from exc
     progress.end()
-    click.echo("\n".join(summary(found)))
+    again = f"{f' --face {face}' if face else ''}{' --url URL' if url else ''}"  # it may hold a password
+    click.echo("\n".join(summary(found, again)))
     click.echo(f"\nThe report: {path}")
     return 1 if found.failures else 0
 
@@ -116,7 +118,7 @@ def _fits(case_id: str, pattern: str) -> bool:
 def _known(item: str) -> tuple[str, str]:
     case, equals, why = item.partition("=")
     if not equals:
-        raise click.BadParameter("it is CASE=WHY", param_hint="--known")
+        raise click.BadParameter(f"{item!r} is not CASE=WHY", param_hint="--known")
     return case, why
 
 
@@ -149,8 +151,11 @@ class Progress:
             click.echo("\r\x1b[K", err=True, nl=False)
 
 
-def summary(report: Report) -> Iterator[str]:
-    """The lines for people: levels and outcomes, what is known to fail, what fails, and what to do next."""
+def summary(report: Report, again: str = "") -> Iterator[str]:
+    """The lines for people: levels and outcomes, what is known to fail, what fails, and what to do next.
+
+    ``again``: the options that have to be given once more.
+    """
     through = f", through juham.aio ({report.face})" if report.face else ""
     over = f", over {report.library} {report.library_version}".rstrip() if report.library else ""
     yield f"{report.backend}: {report.class_id} of {report.distribution} {report.version}{over}{through}"
@@ -169,10 +174,10 @@ def summary(report: Report) -> Iterator[str]:
     for result in report.results:
         if result.outcome == "known_failure":
             yield f"\nKnown to fail: {result.name}\n    rule   {_rule(result)}\n    why    {result.reason}"
-    yield from _failures(report)
+    yield from _failures(report, again)
 
 
-def _failures(report: Report) -> Iterator[str]:
+def _failures(report: Report, again: str) -> Iterator[str]:
     by_reason: dict[str, list[Result]] = {}
     for result in report.failures:
         by_reason.setdefault(_first_line(result.reason), []).append(result)
@@ -190,7 +195,7 @@ def _failures(report: Report) -> Iterator[str]:
             yield f"    read   {_place(result)}"
     if report.failures:
         first = report.failures[0].id
-        yield f"\nNext: juham conformance {report.backend} -x -k {first}"
+        yield f"\nNext: juham conformance {report.backend} -x -k {first}{again}"
 
 
 def _rule(result: Result) -> str:

@@ -143,7 +143,11 @@ class Examination:
         click.echo("Outbox")
         path = self._where.outbox
         if not self._url and os.environ.get("JUHAM_URL"):
-            path = parse_url(os.environ["JUHAM_URL"])[1].get("outbox")
+            try:
+                path = parse_url(os.environ["JUHAM_URL"])[1].get("outbox")
+            except JuhamError as exc:
+                self._bad(f"JUHAM_URL: {exc}")
+                return
         found = probe.ask("outbox", path)
         if "error" in found:
             self._bad(found["error"])

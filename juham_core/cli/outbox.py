@@ -11,9 +11,21 @@ from juham_core.outbox.file import look_into, payloads
 
 @click.command()
 @click.argument("path", type=click.Path())
-@click.option("--topics", default=20, show_default=True, help="Show the topics with most messages.")
 @click.option(
-    "--payloads", "shown", default=0, metavar="N", help="Show the N oldest messages with their payloads."
+    "--topics",
+    type=click.IntRange(0),
+    default=20,
+    metavar="N",
+    show_default=True,
+    help="Show the N topics with most messages.",
+)
+@click.option(
+    "--payloads",
+    "shown",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Show the N oldest messages with their payloads.",
 )
 def outbox(path: str, topics: int, shown: int) -> int:
     """Show what is in the outbox at PATH, in use or not, without changing it.
@@ -32,5 +44,5 @@ def outbox(path: str, topics: int, shown: int) -> int:
     if summary.damaged:
         click.echo(f"{summary.damaged:,} damaged messages are kept beside these, and not sent")
     if summary.damage is not None:
-        click.echo(f"the file is damaged; this is what could be read of it: {summary.damage}")
+        click.echo(f"{path} is damaged, or no outbox; this is all that can be read of it: {summary.damage}")
     return 1 if summary.damage is not None or summary.damaged else 0

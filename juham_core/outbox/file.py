@@ -146,7 +146,10 @@ class Summary:
 def look_into(path: str, topics: int = 20) -> Summary:
     """Read an outbox, in use or not, without changing it. Raises OutboxError for what is none."""
     if not Path(path).is_file():
-        raise OutboxError(f"there is no outbox {path!r}")
+        raise OutboxError(
+            f"there is no outbox {path!r}: its path is what the client's option 'outbox' says, and it is "
+            "made when the client first connects or publishes"
+        )
     count, size, damaged = 0, 0, 0
     oldest: float | None = None
     damage: str | None = None
