@@ -161,6 +161,12 @@ class Delivery:
             self._routes.remove(plain, handler)
             self._plans = {}
 
+    def handlers_of(self, topic: str) -> list[Handler]:
+        """The handlers whose filters match the topic."""
+        plans = self._plans
+        handlers = plans.get(topic)
+        return handlers if handlers is not None else self._plan(plans, topic)
+
     # --- what happens, on the library's thread ------------------------------------------------------
 
     def connected(
@@ -193,8 +199,11 @@ class Delivery:
         dispatcher = self._dispatcher
         if self._inline and dispatcher.deliver_now(self._deliver, message):
             return True
-        if dispatcher.waiting >= self.limit and not self._make_room(message):
-            return False
+        if dispatcher.waiting >= self.limit:
+            if not self._make_room(message):
+                return False
+        elif self._full:
+            self._full = False
         dispatcher.put_message(self._deliver, message)
         return True
 
@@ -204,6 +213,7 @@ class Delivery:
             for message in messages:
                 self.received(message)
             return
+        self._full = False
         statistics, size = self._statistics, sum([len(message.payload) for message in messages])
         statistics.received += len(messages)
         statistics.bytes_received += size
@@ -250,8 +260,6 @@ class Delivery:
 
     def _deliver(self, message: MqttMsg, fall_back: bool = True) -> Awaitable[None] | None:
         """Call the handlers of a message; ``fall_back`` to on_message where no filter matches."""
-        if self._full:
-            self._full = False
         plans = self._plans
         handlers = plans.get(message.topic)
         if handlers is None:

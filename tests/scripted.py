@@ -69,7 +69,11 @@ class Conversation:
 
     def send(self, *packets):
         for packet in packets:
-            self._sock.sendall(encode(packet, self._decoder.protocol or 4))
+            self.send_bytes(encode(packet, self._decoder.protocol or 4))
+
+    def send_bytes(self, data):
+        """Send packets that are encoded already."""
+        self._sock.sendall(data)
 
     def accept(self, *, session_present=False, **properties):
         """Let the client in; its CONNECT."""

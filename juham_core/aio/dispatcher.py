@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -16,8 +17,11 @@ from juham_core.dispatch import Dispatcher, Task
 from juham_core.errors import NotSupportedError
 from juham_core.message import MqttMsg
 
-AT_ONCE: Final = 64
-"""Calls after which the loop gets a turn for everything else."""
+TURN: Final = 0.02
+"""Seconds of calls, or of moving messages, after which the loop gets a turn for everything else.
+
+As long as it takes to handle what a transport has read at once, or the transport would always be ahead.
+"""
 
 
 class _Gate:
@@ -31,10 +35,10 @@ class _Gate:
 class LoopDispatcher(Dispatcher):
     """A dispatcher that makes its calls in an event loop, and awaits what they return.
 
-    There are two stations. Messages first go to the streams, which keep queues of their own; a stream that
-    is full and wants the others to wait stops the line here. Then they, and everything else, go to the
-    callbacks, one at a time: a coroutine has to end before the next one begins. So a stream may be read
-    within a callback.
+    There are two stations. Messages first go to the streams, which keep queues of their own, at once if they
+    have come in the loop; a stream that is full and wants the others to wait stops the line here. Then they,
+    and everything else, go to the callbacks, one at a time: a coroutine has to end before the next one
+    begins. So a stream may be read within a callback.
     """
 
     kind = None
@@ -46,12 +50,17 @@ class LoopDispatcher(Dispatcher):
         streams: Streams,
         wrap: Callable[[MqttMsg], AsyncMessage],
         answer: Callable[[AsyncMessage], bool],
+        has_callback: Callable[[str], Any],
     ) -> None:
-        """For the running loop. ``answer``, on the library's thread, takes messages that pass every queue."""
+        """For the running loop. ``answer``, on the library's thread, takes messages that pass every queue.
+
+        ``has_callback`` tells whether a callback has a filter that matches a topic.
+        """
         super().__init__(name, report)
         self._streams = streams
         self._wrap = wrap
         self._answer = answer
+        self._has_callback = has_callback
         self._loop = asyncio.get_running_loop()
         self._home = threading.get_ident()
         self._line: deque[Task | _Gate] = deque()
@@ -62,6 +71,7 @@ class LoopDispatcher(Dispatcher):
         self._coroutines: asyncio.Task[None] | None = None
         self._left_behind = False
         streams.has_room = self._go_on
+        streams.move_on = self._move_on
 
     @property
     def waiting(self) -> int:
@@ -91,10 +101,15 @@ class LoopDispatcher(Dispatcher):
         self._go_on()
 
     def put_message(self, function: Callable[..., Any], message: MqttMsg) -> None:
-        """Have a message go to the streams, and then delivered by ``function(message, fall_back=...)``."""
+        """Have a message go to the streams, and then delivered by ``function(message, fall_back)``."""
         wrapped = self._wrap(message)
-        if not self._answer(wrapped):
+        if self._answer(wrapped):
+            return
+        at_once = not self._line and self._started and threading.get_ident() == self._home
+        if not (at_once and self._pass_on(function, wrapped)):
             self._line.append((function, (wrapped,)))
+            self._go_on()
+        elif self._calls:
             self._go_on()
 
     def put_gated(self, function: Callable[..., Any], *args: Any) -> Callable[[], None]:
@@ -181,12 +196,14 @@ class LoopDispatcher(Dispatcher):
 
     def _run(self) -> None:
         self._due = False  # before looking: what comes from now on wakes the loop again
-        for _ in range(AT_ONCE):
+        until = time.perf_counter() + TURN
+        while True:
             moved = self._move()
             if not (self._make_calls() or moved):
                 break
-        else:
-            self._go_on()
+            if time.perf_counter() > until:
+                self._go_on()
+                break
         if self._short_of_room:
             with self._room:
                 self._room.notify_all()
@@ -203,15 +220,36 @@ class LoopDispatcher(Dispatcher):
         else:
             function, args = call
             if args and isinstance(args[0], AsyncMessage):
-                taken = self._streams.put(args[0])
-                if taken is None:
-                    return False  # the stream that is full calls has_room
-                if taken:
-                    call = _without_fall_back(function), args
-        with contextlib.suppress(IndexError):  # cleared by another thread
+                if not self._pass_on(function, args[0]):
+                    return False
+                with contextlib.suppress(IndexError):  # cleared by another thread
+                    self._line.popleft()
+                return True
+        with contextlib.suppress(IndexError):
             self._line.popleft()
             self._calls.append(call)
         return True
+
+    def _pass_on(self, function: Callable[..., Any], message: AsyncMessage) -> bool:
+        """Give a message to the streams, and then its place at the second station, if anybody wants it there.
+
+        False if it has to wait for a stream that is full, which calls ``has_room``.
+        """
+        taken = self._streams.put(message)
+        if taken is None:
+            return False
+        if not taken:
+            self._calls.append((function, (message,)))
+        elif self._has_callback(message.topic):
+            self._calls.append((function, (message, False)))
+        return True
+
+    def _move_on(self) -> None:
+        """Move what can be moved, for a reader that has nothing left to read."""
+        while self._move():
+            pass
+        if self._calls:
+            self._go_on()
 
     def _make_calls(self) -> bool:
         """Make the next call at the second station, unless one is under way; False if there is none."""
@@ -246,15 +284,15 @@ class LoopDispatcher(Dispatcher):
 
     async def _call_all(self, unfinished: Awaitable[Any] | bool | None) -> None:
         """Await a coroutine, and make the calls that have come meanwhile."""
-        made = 0
+        until = time.perf_counter() + TURN
         self._coroutines = asyncio.current_task()
         try:
             while not isinstance(unfinished, bool):
                 if unfinished is not None:
                     await self._await(unfinished)
-                made += 1
-                if made % AT_ONCE == 0:
+                if time.perf_counter() > until:
                     await asyncio.sleep(0)
+                    until = time.perf_counter() + TURN
                 self._move()
                 unfinished = self._call_next()
         finally:
@@ -279,10 +317,3 @@ class LoopDispatcher(Dispatcher):
         task.add_done_callback(lambda _: ended.set())
         if cancel:
             task.cancel()
-
-
-def _without_fall_back(function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(message: MqttMsg) -> Any:
-        return function(message, fall_back=False)
-
-    return call

@@ -93,6 +93,7 @@ class Life(ABC):
             self._streams,
             lambda message: AsyncMessage(message, client),
             self._requests.take,
+            client._delivery.handlers_of,
         )
         client._delivery.dispatch_by(self._dispatcher)
         if client.capabilities.callers_loop:

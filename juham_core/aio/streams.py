@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 OVERFLOW: Final = ("wait", "drop_oldest", "drop_newest", "raise")
+READ_ON: Final = 0.02
+"""Seconds for which a reader that never waits gets what waits for its full stream; others wait so long."""
+MOST_PLANS: Final = 10_000
+"""Topics whose streams are remembered."""
 
 
 class Stream:
@@ -45,6 +50,7 @@ class Stream:
         self._as_published = any(each.retain_as_published for each in subscriptions)
         self._retained: set[str] = set()
         self._connection = 0
+        self._until = 0.0  # when a reader that reads on has to let others have their turn
         self._lost = 0  # of those dropped, what the reader is yet to be told
         self._ended = False
         self._error: JuhamError | None = None
@@ -70,6 +76,10 @@ class Stream:
                 raise self._error
             if self._ended:
                 raise StopAsyncIteration
+            if time.perf_counter() < self._until:
+                self._streams.move_on()
+                if self._queue:
+                    break
             reader = asyncio.get_running_loop().create_future()
             self._readers.append(reader)
             try:
@@ -79,6 +89,7 @@ class Stream:
                 if reader.done() and not reader.cancelled():
                     self._wake()  # the message that woke this reader is for the next one
                 raise
+            self._until = time.perf_counter() + READ_ON
         message = self._queue.popleft()
         if self._streams.stalled:
             self._streams.resume()
@@ -141,18 +152,24 @@ class Streams:
         self.stalled = False
         """True while a message waits for a stream that is full."""
         self.has_room: Callable[[], None] = _nobody
+        """Has the line move on soon."""
+        self.move_on: Callable[[], None] = _nobody
+        """Has it move on now."""
         self._closing = False
         self._tree: FilterTree[Stream] = FilterTree()
+        self._plans: dict[str, list[Stream]] = {}
 
     def add(self, stream: Stream) -> None:
         """Let a stream have its messages from now on."""
         for subscription in stream.subscriptions:
             self._tree.add(split_share(subscription.topic_filter)[1], stream)
+        self._plans.clear()
 
     def remove(self, stream: Stream) -> None:
         """Give a stream no further message."""
         for subscription in stream.subscriptions:
             self._tree.remove(split_share(subscription.topic_filter)[1], stream)
+        self._plans.clear()
         stream.end()
         self.resume()
 
@@ -166,12 +183,16 @@ class Streams:
 
     def put(self, message: AsyncMessage) -> bool | None:
         """Give a message to its streams: True if there is any, None if one of them has no room yet."""
-        found = self._tree.match(message.topic) if self._tree else None
+        found = self._plans.get(message.topic)
+        if found is None:
+            found = self._plan(message.topic)
         if not found:
             return False
-        if not self._closing and any(stream.keeps_waiting() for stream in found):
-            self.stalled = True
-            return None
+        if not self._closing:
+            for stream in found:
+                if stream.keeps_waiting():
+                    self.stalled = True
+                    return None
         for stream in found:
             if self._closing and stream.keeps_waiting():
                 stream.dropped += 1
@@ -180,6 +201,14 @@ class Streams:
                 stream.put(message)
         self.statistics.handled += 1
         return True
+
+    def _plan(self, topic: str) -> list[Stream]:
+        """Find the streams whose filters match, and keep them while neither these nor the topics change."""
+        found = self._tree.match(topic)
+        if len(self._plans) >= MOST_PLANS:
+            self._plans.clear()
+        self._plans[topic] = found
+        return found
 
     def resume(self) -> None:
         """Somebody has read from a full stream, or it is gone."""

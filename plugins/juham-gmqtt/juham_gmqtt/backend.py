@@ -82,6 +82,7 @@ class JGmqtt(JMqtt):
             self._session.client,
             options,
             self._on_packet,
+            self._received_many,
             self._on_pubacks,
             self._lost,
             self._dialling,

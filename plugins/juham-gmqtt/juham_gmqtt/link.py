@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from juham_core.dial import Attempt, dial
 from juham_core.errors import ConnectTimeoutError, MalformedPacketError, NotConnectedError
+from juham_core.message import MqttMsg
 from juham_core.options import Options
 from juham_core.wire import Decoder, Packet
 from juham_core.wire.aliases import TopicAliases
-from juham_core.wire.packets import MQTT_5
+from juham_core.wire.packets import MQTT_5, Publish
 from juham_gmqtt import library
 from juham_gmqtt.home import Home
 from juham_gmqtt.outbox import Outbox
@@ -36,9 +37,10 @@ log = logging.getLogger("juham.gmqtt")
 class Link:
     """A coroutine that runs in a home of its own from :meth:`open` to :meth:`close`.
 
-    ``receive`` is called with each packet (``pubacks`` with the identifiers of PUBACKs that say success
-    and no more) and ``lost`` once if the connection ends by itself, all in the home's loop; none once
-    :meth:`close` has been called. Making one raises for options that gmqtt cannot use.
+    ``receive`` is called with each packet (``messages`` with those of QoS 0 that come together, ``pubacks``
+    with the identifiers of PUBACKs that say success and no more) and ``lost`` once if the connection ends by
+    itself, all in the home's loop; none once :meth:`close` has been called. Making one raises for options
+    that gmqtt cannot use.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Link:
         client: Any,
         options: Options,
         receive: Callable[[Link, Packet], None],
+        messages: Callable[[list[MqttMsg]], None],
         pubacks: Callable[[list[int]], None],
         lost: Callable[[Exception | None], None],
         attempt: Attempt,
@@ -60,6 +63,7 @@ class Link:
         self.aliases = TopicAliases(options.properties.get("topic_alias_maximum", 0))
         self._client = client
         self._receive = receive
+        self._messages = messages
         self._pubacks = pubacks
         self._lost = lost
         self._connect_arguments = library.connect_arguments(options)
@@ -191,12 +195,30 @@ class Link:
         self._guarded(self._take_packets)
 
     def _take_packets(self) -> None:
-        for packet in self._decoder.packets():
-            if self._is_over():
-                return
-            self._receive(self, packet)
-            if self._held:
-                return
+        messages: list[MqttMsg] = []
+        try:
+            for packet in self._decoder.packets():
+                if type(packet) is Publish and packet.qos == 0 and _is_plain(packet) and self.accepted:
+                    messages.append(
+                        MqttMsg(packet.topic, packet.payload, 0, packet.retain, False, 0, packet.properties)
+                    )
+                    continue
+                messages = self._report(messages)
+                if self._is_over():
+                    return
+                self._receive(self, packet)
+                if self._held:
+                    return
+        finally:
+            self._report(messages)  # what came before a packet that is refused is in order
+
+    def _report(self, messages: list[MqttMsg]) -> list[MqttMsg]:
+        """Report those, if there are any; return a list for the next ones."""
+        if not messages:
+            return messages
+        if not self._is_over():
+            self._messages(messages)
+        return []
 
     def _guarded(self, take: Callable[[], None]) -> None:
         """Have what has come dealt with, and send what that has led to."""
@@ -324,6 +346,11 @@ class Link:
             elif not transport.is_closing():  # asyncio's TLS cannot be aborted once it was closed twice
                 transport.close()
             await asyncio.wait_for(self._gone.wait(), _FAREWELL)
+
+
+def _is_plain(packet: Publish) -> bool:
+    """True if the topic is in the packet, as it is without properties."""
+    return not packet.properties or "topic_alias" not in packet.properties
 
 
 def _plain_pubacks(data: bytes) -> list[int]:
