@@ -17,10 +17,6 @@ _HIDDEN = (
     "and the handle by which it is acknowledged is opaque"
 )
 _FORGOTTEN = "awscrt fails what is in flight when it is stopped; sent again as new, it carries no DUP"
-_OWES = (
-    "awscrt reads whatever comes, and tells nobody how many of its PUBACKs wait to be written: a broker that "
-    "reads none lets them pile up until the keepalive ends the connection"
-)
 KNOWN = {
     "awscrt": {
         "handlers.qos_1_dup_shown": _HIDDEN,
@@ -31,7 +27,6 @@ KNOWN = {
         "reconnect.qos_1_cut_at_puback": _FORGOTTEN,
         "reconnect.resent_in_order": _FORGOTTEN,
         "hostile.text": "awscrt drops it, with a UnicodeDecodeError that only sys.unraisablehook sees",
-        "hostile.answers_unread": _OWES,
     }
 }
 

@@ -62,14 +62,20 @@ def client_options(events: Events, options: Options, loop: transport.Loop) -> An
     )
 
 
+def receive_maximum(options: Options) -> int:
+    """How many messages of QoS 1 the broker may send before they are answered (section 3.1.2.11.3)."""
+    most: int = options.properties.get("receive_maximum", min(options.max_received, 0xFFFF))
+    return most
+
+
 def connect_packet(options: Options) -> Any:
     """CONNECT; awscrt itself derives the time to wait for PINGRESP from the keepalive."""
     properties = Properties(options.properties)
     properties.pop("topic_alias_maximum", None)
     if options.effective_session_expiry:
         properties["session_expiry_interval"] = options.effective_session_expiry
-    if options.max_received < 0xFFFF and "receive_maximum" not in properties:
-        properties["receive_maximum"] = options.max_received
+    if receive_maximum(options) < 0xFFFF:
+        properties["receive_maximum"] = receive_maximum(options)
     will, delay = will_of(options.will) if options.will is not None else (None, None)
     return mqtt5.ConnectPacket(
         keep_alive_interval_sec=options.keepalive,

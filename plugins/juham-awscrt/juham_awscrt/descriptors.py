@@ -1,9 +1,10 @@
 """A connection's sockets, which awscrt does not show: those that its event loop watches.
 
 Each connection has an event loop of its own, and Linux tells which descriptors an epoll instance watches.
-Three things need them: to return from connecting once CONNECT is on its way, before the broker answers;
-TCP_NODELAY, without which a small packet that follows another waits for the other side's delayed
-acknowledgement, 40 ms; and to end an attempt that hangs, which awscrt waits for. Other systems do without.
+They are needed for what awscrt has no option for: to return from connecting once CONNECT is on its way, and
+not only when the broker answers; TCP_NODELAY, without which a small packet that follows another waits for the other end's
+delayed acknowledgement, 40 ms; to end an attempt that hangs; and to see that a broker reads nothing. Other
+systems do without.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import socket
 import stat
 import threading
@@ -50,6 +52,16 @@ def connected(epoll: int) -> bool:
             found = True
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # raises in the unix domain
     return found
+
+
+def writable(epoll: int, timeout: float) -> bool:
+    """True if the sockets that an epoll instance watches take what is sent, within so many seconds each."""
+    for sock in _watched(epoll):
+        room = select.poll()
+        room.register(sock, select.POLLOUT)
+        if not room.poll(timeout * 1000):
+            return False
+    return True
 
 
 def shut_down(epoll: int) -> None:

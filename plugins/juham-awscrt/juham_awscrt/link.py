@@ -22,7 +22,7 @@ import awscrt
 from awscrt import mqtt5
 
 from juham_awscrt import threads
-from juham_awscrt.configuring import client_options
+from juham_awscrt.configuring import client_options, receive_maximum
 from juham_awscrt.direct import messages_for
 from juham_awscrt.messages import QOS
 from juham_awscrt.reporter import Collected, Reporter
@@ -53,6 +53,8 @@ LOOK: Final = 0.02
 """Seconds between two looks for sockets that hang."""
 PUBACK_GRACE: Final = 0.02
 """Seconds for PUBACKs to go out before DISCONNECT overtakes them: awscrt does not tell when they have."""
+LITTLE: Final = 500
+"""PUBACKs that are not worth a look whether the network takes them."""
 MAX_UNSENT: Final = 64 * 1024 * 1024
 """Bytes that messages of QoS 0 may take before they are on the wire; awscrt itself has no bound."""
 BURST: Final = 0.00005
@@ -81,6 +83,8 @@ class Link:
         self._last_puback = 0.0
         self._messages = messages_for(awscrt.__version__)
         self._loop_thread: int | None = None
+        self._owed = 0  # PUBACKs, since the network was last seen to take what is sent
+        self._most_owed = max(LITTLE, receive_maximum(options))
         self._handling = 0
         self._held: deque[tuple[Callable[[], None], Callable[[JuhamError], None]]] = deque()
         self._pubacks: Collected[int] = Collected(self._reporter, self._reports.acknowledged)
@@ -353,6 +357,9 @@ class Link:
         if handle is not None:
             mid = next(self._keys)
             self._unacknowledged[mid] = handle
+            self._owed += 1
+            if self._owed >= self._most_owed:
+                self._wait_for_reader()
             waiting += self._dispatcher.waiting
         if waiting >= self._delivery.limit:
             self._wait_for_room(qos)
@@ -384,6 +391,20 @@ class Link:
                 reported.wait(LOOK)
             if qos:
                 dispatcher.wait_for_room(limit, self._is_closing)
+
+    def _wait_for_reader(self) -> None:
+        """Read no further while the broker reads nothing: awscrt keeps all the PUBACKs that it is owed.
+
+        Nor are there pings meanwhile, so this has to end the connection of one that never does.
+        """
+        patience = 1.5 * self.options.keepalive or float("inf")
+        given_up = time.monotonic() + patience
+        while not self._is_closing() and not self._loop.writable(LOOK):
+            if time.monotonic() > given_up:
+                error = TimeoutError(f"the broker has read nothing for {patience:g} s")
+                self._reporter.put(self._reports.lost, error, None)
+                given_up = float("inf")
+        self._owed = 0
 
     def _is_closing(self) -> bool:
         return self._reports.muted or self.backend._connection.closing

@@ -31,6 +31,10 @@ class Loop:
         """True if a socket is seen to be connected, which then sends small packets at once."""
         return self._epoll is not None and descriptors.connected(self._epoll)
 
+    def writable(self, timeout: float) -> bool:
+        """False if a socket is seen that has taken nothing for so many seconds."""
+        return self._epoll is None or descriptors.writable(self._epoll, timeout)
+
     def shut_down(self) -> None:
         """End all connections that are seen, and those that are being made; not after :meth:`release`."""
         if self._epoll is not None:

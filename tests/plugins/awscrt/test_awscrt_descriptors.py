@@ -15,7 +15,7 @@ from awscrt_support import eventually
 from juham_awscrt import descriptors
 
 from juham_core.errors import ConnectError
-from juham_core.wire import Disconnect
+from juham_core.wire import Disconnect, Publish
 
 pytestmark = pytest.mark.skipif(not descriptors.LISTED, reason="the system does not tell")
 
@@ -118,6 +118,19 @@ def _options_of_sockets_to(port):
                     if sock.family == socket.AF_INET and sock.getpeername()[1] == port:
                         found.append(bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)))
     return found
+
+
+def test_a_broker_that_never_reads_is_given_up(make, begin, listener):
+    listener._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # connections inherit it
+    client = begin(make(port=listener.port, keepalive=1, max_received=10, reconnect_min=0.01))
+    peer = listener.welcome()
+    client.wait_until_connected(5)
+    client.publish("a", bytes(5_000_000))  # more than the network takes
+    peer.send(*[Publish("a", b"x", 1, packet_id=number) for number in range(1, 600)])
+    client.loop_start()
+    listener.welcome()
+    eventually(lambda: client.is_connected() and client.statistics.connects == 2)
+    assert "has read nothing" in str(client._connection.ending)
 
 
 def test_where_no_socket_is_seen_the_verdict_tells(unseen, make, listener):
