@@ -41,11 +41,6 @@ def kept():
     _kept_files.update(_files() - files)
 
 
-def refused_tls(capabilities):
-    """A TLS handshake fails inside: a library with its own TLS may be done with it only after the test."""
-    return contextlib.nullcontext() if capabilities.ssl_context else kept()
-
-
 class Watch:
     """Remembers what is there, and tells what has come and not gone."""
 

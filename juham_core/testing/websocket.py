@@ -60,7 +60,7 @@ class WebsocketBridge:
 
     def _serve(self, web: socket.socket) -> None:
         with contextlib.suppress(OSError, EOFError), web.makefile("rb") as reader:
-            web.sendall(self._answer([line.strip() for line in iter(reader.readline, b"\r\n") if line]))
+            web.sendall(self._answer(_read_request(reader)))
             plain = socket.create_connection(self._target)
             self._open.append(plain)
             self._spawn(self._pass_back, plain, web)
@@ -75,8 +75,6 @@ class WebsocketBridge:
             plain.shutdown(socket.SHUT_RDWR)
 
     def _answer(self, lines: list[bytes]) -> bytes:
-        if not lines:
-            raise EOFError
         pairs = (line.partition(b":") for line in lines[1:])
         headers = {name.lower().strip(): value.strip() for name, _, value in pairs}
         protocol = headers.get(b"sec-websocket-protocol", b"")
@@ -103,6 +101,16 @@ def _frame(kind: int, data: bytes) -> bytes:
     if size < 1 << 16:
         return struct.pack(">BBH", 0x80 | kind, 126, size) + data
     return struct.pack(">BBQ", 0x80 | kind, 127, size) + data
+
+
+def _read_request(reader: BinaryIO) -> list[bytes]:
+    """The lines of a request; EOFError if it is not finished."""
+    lines = []
+    while (line := reader.readline()).strip():
+        lines.append(line.strip())
+    if not line or not lines:
+        raise EOFError
+    return lines
 
 
 def _read_frame(reader: BinaryIO) -> tuple[int, bytes]:

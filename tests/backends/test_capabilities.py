@@ -1,11 +1,9 @@
 """What a backend lacks raises where it is asked for; and TLS where the kit does not try it."""
 
 import ssl
-from datetime import datetime, timedelta, timezone
 
 import pytest
 import trustme
-from leaks import refused_tls
 
 import juham_core as juham
 from juham_core.broker import EmbeddedBroker
@@ -92,33 +90,8 @@ def encrypted(authority):
         broker.stop()
 
 
-def refused(client):
-    """Connect to a broker whose certificate will not do."""
-    with refused_tls(client.capabilities):
-        with pytest.raises(juham.ConnectError, match=r"(?i)certificate"):
-            client.connect_to_server()
-        assert not client.is_connected()
-
-
 @pytest.mark.needs("tcp", "tls")
 class TestTls:
-    """Where TLS is Python's own, the kit asks for the first three."""
-
-    @pytest.mark.lacks("ssl_context")
-    def test_an_authority_that_is_not_trusted(self, create, encrypted):
-        refused(create(host="127.0.0.1", port=encrypted("127.0.0.1").port, tls=True))
-
-    @pytest.mark.lacks("ssl_context")
-    def test_a_certificate_for_another_host(self, create, encrypted, ca_certs):
-        port = encrypted("other.example").port
-        refused(create(host="127.0.0.1", port=port, tls=True, ca_certs=ca_certs))
-
-    @pytest.mark.lacks("ssl_context")
-    def test_a_certificate_that_has_expired(self, create, encrypted, ca_certs):
-        yesterday = datetime.now(timezone.utc) - timedelta(days=1)
-        port = encrypted("127.0.0.1", not_after=yesterday).port
-        refused(create(host="127.0.0.1", port=port, tls=True, ca_certs=ca_certs))
-
     @pytest.mark.needs("ssl_context")
     def test_a_context_of_the_application_s_own(self, create, encrypted, authority):
         context = ssl.create_default_context()

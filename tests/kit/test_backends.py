@@ -30,21 +30,8 @@ KNOWN = {
     }
 }
 
-# s2n, awscrt's TLS, keeps a connection whose handshake failed for 10 to 30 s (aws/s2n-tls#4508, which
-# awslabs/aws-c-io#367 made awscrt wait for): what these
-# cases leave behind is sometimes gone in time and mostly not. A known failure would have to fail each time.
-# tests/backends tries the first three without looking at what is left.
-LEFT_OUT = {
-    "awscrt": (
-        *("tls_untrusted", "tls_wrong_host", "tls_expired"),
-        *("next_server_verified", "wss_wrong_host"),
-    )
-}
-
 for _name in _NAMES:
     for _face in ("", "asyncio") if _name in _AWAITED else ("",):
         _class = f"Test{_name.title()}{_face.title()}"
         _body = {"backend": _name, "face": _face, "known_failures": KNOWN.get(_name, {})}
-        # In a derived class the name takes the case away.
-        _body.update(dict.fromkeys(LEFT_OUT.get(_name, ())))
         globals()[_class] = type(_class, (BackendConformance,), {**_body, "__module__": __name__})

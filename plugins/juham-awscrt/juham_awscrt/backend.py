@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Hashable
 from typing import Any
 
-from juham_awscrt import transport
+from juham_awscrt import transport, verifying
 from juham_awscrt.link import Link
 from juham_awscrt.properties import CONNECT, PUBLISH, to_library
 from juham_core.capabilities import Capabilities
@@ -25,8 +27,10 @@ class JAwsCrt(JMqtt):
 
     It shows neither DUP nor the packet identifier of a received message: ``dup`` is always False, and ``mid``
     a number of this client's own, good for :meth:`ack`. What is in flight when a connection ends is sent
-    again as a new message, without DUP. A failed TLS handshake shows as a ConnectTimeoutError, and its thread
-    and socket stay for up to 30 s: the library's TLS delays both on purpose.
+    again as a new message, without DUP.
+
+    Before its first connection by TLS to a broker that has to be verified, Python's ssl verifies it, on a
+    connection of its own: awscrt, which verifies each one, holds a failure back for up to 30 s.
     """
 
     capabilities = Capabilities(
@@ -50,6 +54,7 @@ class JAwsCrt(JMqtt):
         # QoS 1 is acknowledged once handled, so the broker's window bounds what waits.
         self._delivery.blocks = False
         self._link: Link | None = None
+        self._trusted: set[Hashable] = set()
         self.options = self.options.changed(protocol=MQTT_5)
 
     @property
@@ -74,8 +79,14 @@ class JAwsCrt(JMqtt):
         return checked
 
     def _open(self, options: Options) -> None:
+        deadline = time.monotonic() + options.connect_timeout
+        trusted = verifying.subject(options)
+        if trusted is not None and trusted not in self._trusted:
+            verifying.verify(options, deadline, self._dialling)
+        self._trusted.discard(trusted)
         self._link = Link(self, options)
-        self._link.open()
+        self._link.open(deadline)
+        self._trusted.add(trusted)
 
     def _close(self, deliberate: bool) -> None:
         link, self._link = self._link, None

@@ -2,9 +2,9 @@
 
 Each connection has an event loop of its own, and Linux tells which descriptors an epoll instance watches.
 They are needed for what awscrt has no option for: to return from connecting once CONNECT is on its way, and
-not only when the broker answers; TCP_NODELAY, without which a small packet that follows another waits for the other end's
-delayed acknowledgement, 40 ms; to end an attempt that hangs; and to see that a broker reads nothing. Other
-systems do without.
+not only when the broker answers; TCP_NODELAY, without which a small packet that follows another waits for the
+other end's delayed acknowledgement, 40 ms; to end an attempt that hangs; to see that a broker reads nothing.
+Other systems do without.
 """
 
 from __future__ import annotations

@@ -97,8 +97,8 @@ class Link:
 
     # --- beginning and end --------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Start to connect, and wait until CONNECT is on its way.
+    def open(self, deadline: float) -> None:
+        """Start to connect, and wait until CONNECT is on its way, for as long as ``deadline`` (monotonic).
 
         That is so once a plain socket is connected. What TLS and websockets send before it awscrt does not
         tell: there only the verdict shows it, as it does where the socket cannot be seen.
@@ -112,7 +112,7 @@ class Link:
         self.client.start()
         self._begun.wait(STOP_TIMEOUT)  # stopped before it has begun, awscrt would not tell that it has
         where = self.options.describe()
-        under_way = self._under_way()
+        under_way = self._under_way(deadline)
         attempt.check()
         if not under_way and not plain(self.options):
             hint = "; awscrt tells only later that it refuses a certificate: check ca_certs and the host name"
@@ -124,12 +124,11 @@ class Link:
         if self._error is not None:
             raise ConnectError(f"cannot connect to {where}: {self._error}") from self._error
 
-    def _under_way(self) -> bool:
-        """Wait for the verdict or a connected socket; False if that took ``connect_timeout`` seconds.
+    def _under_way(self, deadline: float) -> bool:
+        """Wait for the verdict or a connected socket; False if that took too long.
 
         Past that, a plain socket that cannot be seen is connected too: or its own timeout had struck.
         """
-        deadline = time.monotonic() + self.options.connect_timeout
         pause = 0.001
         while not self._verdict.wait(pause):
             if self._loop.connected() and plain(self.options):
