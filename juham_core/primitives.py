@@ -36,6 +36,7 @@ from juham_core.outgoing import Outgoing, SubscribeRequest, UnsubscribeRequest
 from juham_core.servers import Server
 from juham_core.statistics import Statistics
 from juham_core.unanswered import Unanswered
+from juham_core.verdicts import unreachable
 from juham_core.watchdog import Watchdog, watchdog
 from juham_core.wire.aliases import TopicAliases
 from juham_core.wire.properties import Properties
@@ -345,7 +346,7 @@ class Backend(ABC):
             raise
         except OSError as exc:
             self._dialling.check()  # then it is no fault of the network's
-            raise ConnectError(f"cannot connect to {options.describe()}: {exc}") from exc
+            raise unreachable(exc, options) from exc
         finally:
             self._dialling.over()
 

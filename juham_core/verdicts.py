@@ -1,12 +1,15 @@
-"""What a broker's reason codes mean for the life of a connection, and the errors that say so."""
+"""What reason codes and the errors of the system mean for the life of a connection, and how they are told."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from juham_core.errors import AuthError, ConnectError
 from juham_core.wire import reasons
 from juham_core.wire.reasons import ReasonCode
+
+if TYPE_CHECKING:
+    from juham_core.options import Options
 
 CREDENTIALS: Final = frozenset(
     {
@@ -56,6 +59,35 @@ def suspicion(count: int, client_id: str | None) -> str:
         f"with the same client_id {client_id!r}, or the broker closes on what is sent right after "
         "connecting, such as a publish it does not allow; attempts go on, ever slower"
     )
+
+
+def unreachable(exc: Exception, options: Options) -> ConnectError:
+    """The error for a transport that did not come about, with what to look at next."""
+    what = str(exc) or type(exc).__name__
+    error = ConnectError(f"cannot connect to {options.describe()}: {what}{_advice(exc, options)}")
+    error.__cause__ = exc
+    return error
+
+
+def _advice(exc: Exception, options: Options) -> str:
+    import socket  # noqa: PLC0415  # for errors alone
+
+    if isinstance(exc, ConnectionRefusedError):
+        return "; does a broker listen there?"
+    if isinstance(exc, socket.gaierror):
+        return "; is the name of the host right?"
+    if isinstance(exc, FileNotFoundError) and options.transport == "unix":
+        return "; does a broker listen on this socket?"
+    if options.tls:
+        import ssl  # noqa: PLC0415  # as above
+
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            return "; ca_certs names the file of the authorities to trust"
+        if isinstance(exc, ssl.SSLError | ConnectionResetError):
+            return "; does the broker speak TLS on this port, and does it ask for a certificate (certfile)?"
+    if options.transport == "websockets" and isinstance(exc, ConnectionError):
+        return "; does the broker speak websockets on this port, at this path?"
+    return ""
 
 
 def as_connect_error(exc: Exception) -> ConnectError:

@@ -7,6 +7,7 @@ from waiting import Inbox, Recorder, eventually
 
 import juham_core as juham
 from juham_core import Subscription
+from juham_core.broker import EmbeddedBroker
 from juham_core.wire import Publish
 
 EVENTS = ("on_connect", "on_disconnect", "on_message", "on_publish", "on_subscribe", "on_unsubscribe")
@@ -195,3 +196,20 @@ def test_the_environment_names_broker_and_backend(backend, broker, closing, monk
     assert client.is_connected()
     assert client.client_id == "from-environment"
     assert type(client) is type(closing(juham.create(backend)))
+
+
+@pytest.mark.needs("unix_sockets")
+def test_a_socket_that_is_not_there_is_told(backend, tmp_path):
+    url = f"unix://{tmp_path}/none"
+    with pytest.raises(juham.ConnectError) as raised:
+        juham.connect(url, backend=backend)
+    assert str(raised.value).startswith(f"cannot connect to {url}: ")
+    assert str(raised.value).endswith("; does a broker listen on this socket?")
+
+
+@pytest.mark.needs("tls")
+@pytest.mark.lacks("in_process")
+def test_a_port_that_does_not_speak_tls_is_told(backend):
+    with EmbeddedBroker() as broker, pytest.raises(juham.ConnectError) as raised:
+        juham.connect(broker.url.replace("mqtt://", "mqtts://"), backend=backend)
+    assert str(raised.value).startswith("cannot connect to mqtts://")

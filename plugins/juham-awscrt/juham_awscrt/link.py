@@ -39,6 +39,7 @@ from juham_core.errors import (
 )
 from juham_core.message import MqttMsg
 from juham_core.options import Options
+from juham_core.verdicts import unreachable
 from juham_core.wire.packets import Subscription
 from juham_core.wire.properties import Properties
 
@@ -122,7 +123,7 @@ class Link:
             )
         self._verdict.set()
         if self._error is not None:
-            raise ConnectError(f"cannot connect to {where}: {self._error}") from self._error
+            raise unreachable(self._error, self.options) from self._error
 
     def _under_way(self, deadline: float) -> bool:
         """Wait for the verdict or a connected socket; False if that took too long.

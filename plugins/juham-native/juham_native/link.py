@@ -15,7 +15,6 @@ from typing import Final
 
 from juham_core.dial import Attempt, dial, dial_unix
 from juham_core.errors import (
-    ConnectError,
     ConnectTimeoutError,
     MalformedPacketError,
     NotConnectedError,
@@ -112,7 +111,7 @@ class Link(ABC):
                     break
                 data = sock.recv(READ)
                 if not data:
-                    raise ConnectError(f"{self.options.describe()} closed the connection in the handshake")
+                    raise ConnectionResetError("the connection was closed in the handshake")
                 plain += layer.received(data)
         except TimeoutError as exc:
             where = self.options.describe()
