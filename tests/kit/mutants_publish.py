@@ -149,10 +149,9 @@ class JDropsSilently(JToy):
 
 @mutant("publish.window", "has no window")
 class JNoWindow(JToy):
-    def _connack(self, *arguments, **named):
-        super()._connack(*arguments, **named)
+    def _publish(self, message):
         self._outgoing.window = 65_535
-        self._outgoing.hand_over()
+        return super()._publish(message)
 
 
 @mutant("publish.ids_not_reused", "counts packet identifiers round and round")
