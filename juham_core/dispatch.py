@@ -27,17 +27,18 @@ class Dispatcher:
         self._name = name
         self._report = report
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._changed = threading.Condition(threading.RLock())  # guards the next three
+        self._changed = threading.Condition(threading.RLock())  # guards the next four
         self._thread: threading.Thread | None = None
         self._runner: int | None = None
         self._stopping = False
+        self._wake_ups = 0  # among the tasks
         self._room = threading.Condition()
         self._short_of_room = 0
 
     @property
     def waiting(self) -> int:
         """Calls that wait for their turn."""
-        return self._tasks.qsize()
+        return max(0, self._tasks.qsize() - self._wake_ups)
 
     @property
     def running(self) -> bool:
@@ -126,7 +127,8 @@ class Dispatcher:
             self._room.notify_all()
         with self._changed:
             self._stopping = True
-            self._tasks.put(None)  # a wake-up; whoever meets one later ignores it
+            self._wake_ups += 1
+            self._tasks.put(None)  # whoever meets it later ignores it
             if self.current:
                 return True
             if not self._changed.wait_for(lambda: self._runner is None or not self._stopping, timeout):
@@ -152,7 +154,9 @@ class Dispatcher:
         taken = []
         while not self._tasks.empty():
             task = self._tasks.get()
-            if task is not None:
+            if task is None:
+                self._woken()
+            else:
                 taken.append(task)
         return taken
 
@@ -171,6 +175,7 @@ class Dispatcher:
             while not (self._stopping and self._leave()):
                 task = get()
                 if task is None:
+                    self._woken()
                     continue
                 function, args = task
                 try:
@@ -183,6 +188,10 @@ class Dispatcher:
         except BaseException:
             self._end()
             raise
+
+    def _woken(self) -> None:
+        with self._changed:
+            self._wake_ups -= 1
 
     def _leave(self) -> bool:
         """Cease to be the runner, unless it was started again meanwhile."""

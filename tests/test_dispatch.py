@@ -215,6 +215,20 @@ def test_clearing_forgets_what_waits_and_counts_it(dispatcher):
     assert calls.count == 0
 
 
+def test_a_stop_that_was_not_needed_is_nothing_that_waits(dispatcher):
+    dispatcher.stop()
+    assert dispatcher.waiting == 0
+    assert dispatcher.clear() == 0
+    calls = Recorder()
+    dispatcher.put(calls, 1)
+    dispatcher.stop()
+    assert dispatcher.waiting == 1
+    dispatcher.start()
+    calls.next()
+    assert dispatcher.drain(PATIENCE)
+    assert dispatcher.waiting == 0
+
+
 def test_room_is_waited_for(dispatcher):
     blocking, got = Blocking(), Recorder()
     dispatcher.start()
