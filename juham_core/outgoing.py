@@ -103,6 +103,7 @@ class Library(Protocol):
     _wanted_id: int
 
     def _publish(self, message: MqttMsg) -> int: ...
+    def _push(self) -> None: ...
     def _pubrel(self, key: int, message: MqttMsg) -> None: ...
     def _subscribe(self, subscriptions: list[Subscription]) -> int: ...
     def _unsubscribe(self, topic_filters: list[str]) -> int: ...
@@ -262,12 +263,21 @@ class Outgoing:
             self._finish(receipt, answer)
 
     def acknowledged_many(self, keys: Sequence[int], answer: Any) -> None:
-        """Take the same answer to several publishes, in order; from any thread."""
-        for key in keys:
-            receipt = self._in_flight.answered(key, answer)
-            if receipt is not None:
-                self._acknowledged(receipt, answer)
-        self._look_again()
+        """Take the same answer to several publishes, in order; from any thread.
+
+        What may follow them is sent first: who waits for a receipt wakes up on another thread, which then
+        competes with this one for the interpreter.
+        """
+        found = [self._in_flight.answered(key, answer) for key in keys]
+        try:
+            if self._queue:
+                self.hand_over()
+                self._library._push()
+        finally:
+            for receipt in found:
+                if receipt is not None:
+                    self._acknowledged(receipt, answer)
+            self._look_again()
 
     def subscribed(self, key: int, answer: Any) -> None:
         """Take a SUBACK's codes."""

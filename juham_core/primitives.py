@@ -136,6 +136,12 @@ class Backend(ABC):
         another. Whatever else needs an identifier takes one above 60,000 from then on.
         """
 
+    def _push(self) -> None:  # noqa: B027 - most backends have nothing to do
+        """Send what has been handed over, if it is still being gathered: threads are about to be woken.
+
+        Called inside :meth:`_acknowledged_many`, on the thread that has called that.
+        """
+
     def _pubrel(self, key: int, message: MqttMsg) -> None:
         """Send PUBREL for a message of QoS 2, after :meth:`_pubrec` has returned False; on any thread.
 

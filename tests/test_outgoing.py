@@ -18,6 +18,7 @@ class Library:
 
     def __init__(self):
         self.taken = []
+        self.pushed = 0
         self.keys = itertools.count(1)
         self.before = lambda what, key: None
 
@@ -29,6 +30,9 @@ class Library:
 
     def _publish(self, message):
         return self._take(message.payload.decode())
+
+    def _push(self):
+        self.pushed = len(self.taken)
 
     def _subscribe(self, subscriptions):
         return self._take([each.topic_filter for each in subscriptions])
@@ -94,6 +98,18 @@ def test_the_window_opens_with_each_answer():
     sender.outgoing.acknowledged(99, "unknown")
     assert sender.library.taken == ["1", "2", "3"]
     assert sender.finished == [(1, "done")]
+
+
+def test_what_may_follow_is_sent_before_anybody_is_woken():
+    sender = Sender(window=2)
+    receipts = [sender.publish(text) for text in "abcdef"]
+    sender.up()
+    seen = []
+    for receipt in receipts[:2]:
+        receipt.add_done_callback(lambda _: seen.append((list(sender.library.taken), sender.library.pushed)))
+    sender.outgoing.acknowledged_many([1, 2], (0, None))
+    assert seen == [(list("abcd"), 4)] * 2
+    assert [receipt.done() for receipt in receipts] == [True, True, False, False, False, False]
 
 
 def test_an_answer_that_overtakes_its_sender(sender):

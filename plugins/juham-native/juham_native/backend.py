@@ -106,6 +106,11 @@ class JNative(JMqtt):
             raise
         return packet_id
 
+    def _push(self) -> None:
+        link = self._link
+        if link is not None:
+            link.push()
+
     def _pubrel(self, key: int, message: MqttMsg) -> None:  # noqa: ARG002 - JMqtt publishes it again
         link = self._link
         if link is None:

@@ -162,6 +162,10 @@ class Link(ABC):
         return self._owed > self._most_owed
 
     @abstractmethod
+    def push(self) -> None:
+        """On the link's own thread: send what waits, if others would go on meanwhile."""
+
+    @abstractmethod
     def _flush_at_once(self) -> bool:
         """With the lock held: send what waits right now, if that is wise; False if it is to be done soon."""
 

@@ -166,6 +166,9 @@ class LoopedLink(Link, asyncio.Protocol):
         if self._farewell:
             self._half_close()
 
+    def push(self) -> None:
+        """Nobody goes on before the event loop comes to it, and then all is sent."""
+
     def _flush_at_once(self) -> bool:
         if threading.get_ident() != self._home or time.perf_counter() - self._last_flush < _BURST:
             return False

@@ -63,6 +63,11 @@ class ThreadedLink(Link):
 
     # --- sending ------------------------------------------------------------------------------------
 
+    def push(self) -> None:
+        """On the link's own thread: send what the socket takes; the rest follows as always."""
+        with self._lock:
+            self._flush()
+
     def _flush_at_once(self) -> bool:
         if self._rest or time.perf_counter() - self._last_flush < _BURST:
             return False
