@@ -12,6 +12,7 @@ import queue
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Final
 
 from juham_core.aio import AsyncMqtt
@@ -91,7 +92,7 @@ class AsyncioFace:
             return
         try:
             connecting.result(self.client.options.connect_timeout if timeout is None else timeout)
-        except TimeoutError:  # the client's own errors of that kind are no futures'
+        except (TimeoutError, FutureTimeoutError):  # the client's own errors of that kind are no futures'
             if connecting.done():
                 raise
             self.client.wait_until_connected(0)
@@ -269,7 +270,7 @@ class FaceReceipt:
         """Wait for the coroutine, and raise what it raised."""
         try:
             self.task.result(timeout)
-        except TimeoutError as exc:
+        except (TimeoutError, FutureTimeoutError) as exc:  # one and the same from Python 3.11 on
             if self.task.done():
                 raise
             raise ReceiptTimeoutError(f"no answer within {timeout} s") from exc
