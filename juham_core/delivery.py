@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from juham_core.dispatch import Dispatcher
+from juham_core.filtertree import FilterTree
 from juham_core.handlers import Handler, call_on_connect, call_on_disconnect, takes_five
 from juham_core.hooks import hooks
 from juham_core.inline import InlineDispatcher
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.statistics import Statistics
-from juham_core.topics import FilterTree, check_filter, split_share
+from juham_core.topics import check_filter, split_share
 from juham_core.transitions import Transitions
 from juham_core.turn import Turn
 from juham_core.wire.properties import Properties

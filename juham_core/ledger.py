@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Final
 
 from juham_core.errors import SubscribeError
+from juham_core.filtertree import FilterTree
 from juham_core.message import SubscribeReceipt, UnsubscribeReceipt
 from juham_core.outgoing import SubscribeRequest, UnsubscribeRequest
-from juham_core.topics import FilterTree, overlap, split_share
+from juham_core.topics import overlap, split_share
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode
 from juham_core.wire.terms import Subscription
 

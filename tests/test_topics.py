@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from juham_core.errors import TopicError
-from juham_core.topics import FilterTree, check_filter, check_topic, matches, overlap, split_share
+from juham_core.filtertree import FilterTree
+from juham_core.topics import check_filter, check_topic, matches, overlap, split_share
 
 LEVELS = st.sampled_from(["", "a", "b", "$x", "ab"])
 TOPICS = st.lists(LEVELS, min_size=1, max_size=4).map("/".join).filter(bool)
@@ -89,6 +90,32 @@ def test_the_tree_gives_back_what_was_put_in_and_is_empty_at_the_end(entries):
         assert not tree.remove(topic_filter, value)
     assert not tree
     assert list(tree) == []
+
+
+@given(st.lists(st.tuples(st.booleans(), FILTERS, st.integers(0, 1)), max_size=30), TOPICS)
+def test_the_tree_holds_what_was_added_and_not_removed_in_whatever_order(steps, topic):
+    tree, model = FilterTree(), set()
+    for adding, topic_filter, value in steps:
+        if adding:
+            tree.add(topic_filter, (topic_filter, value))
+            model.add((topic_filter, value))
+        else:
+            assert tree.remove(topic_filter, (topic_filter, value)) is ((topic_filter, value) in model)
+            model.discard((topic_filter, value))
+        assert sorted(held for _, held in tree) == sorted(model)
+    assert sorted(tree.match(topic)) == sorted(held for held in model if matches(held[0], topic))
+    assert bool(tree) is bool(model)
+
+
+def test_a_level_that_is_free_again_is_taken_once():
+    tree = FilterTree()
+    for topic_filter in ("x/a", "x/b", "x/b/c"):
+        tree.add(topic_filter, topic_filter)
+        tree.remove("x/a")
+    assert sorted(tree) == [("x/b", "x/b"), ("x/b/c", "x/b/c")]
+    assert tree.remove("x/b/c")
+    assert tree.remove("x/b")
+    assert not tree
 
 
 def test_a_value_of_two_filters_is_found_once():

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from juham_core.aio.message import AsyncMessage
 from juham_core.errors import InvalidArgumentError, JuhamError, QueueFullError
+from juham_core.filtertree import FilterTree
 from juham_core.statistics import Statistics
-from juham_core.topics import FilterTree, split_share
+from juham_core.topics import split_share
 from juham_core.wire.packets import Subscription
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any, Final
 
 from juham_core import discovery
-from juham_core.topics import FilterTree
+from juham_core.filtertree import FilterTree
 
 Check = dict[str, Any]
 """``what`` was measured, what was ``found``, its ``unit``, and the ``bound`` that it should keep."""

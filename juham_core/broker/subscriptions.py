@@ -7,7 +7,8 @@ from typing import Final
 
 from juham_core.broker.connection import Link
 from juham_core.broker.session import Session
-from juham_core.topics import FilterTree, check_topic, split_share
+from juham_core.filtertree import FilterTree
+from juham_core.topics import check_topic, split_share
 from juham_core.wire.packets import Subscription
 
 MAX_CACHED_TOPICS: Final = 10_000
