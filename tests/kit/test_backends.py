@@ -10,13 +10,13 @@ _NAMES = sorted(filter(None, _NAMED.split(","))) or sorted({info.name for info i
 # One that lives in the caller's loop and one whose reports come by threads; "tox -e asyncio" tries all.
 _AWAITED = os.environ.get("JUHAM_TEST_ASYNCIO", "gmqtt,memory").split(",")
 
-# No issue of the library is known for the first two; its MQTT 3.1.1 client has shown DUP since
-# awslabs/aws-c-mqtt#172 and sent it since #326, the MQTT 5 client was never given the former.
+# Where in the library, and that no issue of its own is known, is told in docs/conformance.md.
 _HIDDEN = (
-    "awscrt 0.38's mqtt5.PublishPacket shows neither DUP nor the packet identifier of a received message, "
-    "and the handle by which it is acknowledged is opaque"
+    "awscrt 0.38's s_on_publish_received gives Python neither DUP nor the packet identifier of a message, "
+    "and the handle by which it is acknowledged is a number of its own"
 )
 _FORGOTTEN = "awscrt fails what is in flight when it is stopped; sent again as new, it carries no DUP"
+_TEXT = "awscrt's C drops it with a UnicodeDecodeError, which only sys.unraisablehook sees"
 KNOWN = {
     "awscrt": {
         "handlers.qos_1_dup_shown": _HIDDEN,
@@ -26,7 +26,7 @@ KNOWN = {
         "reconnect.qos_1_cut_at_publish": _FORGOTTEN,
         "reconnect.qos_1_cut_at_puback": _FORGOTTEN,
         "reconnect.resent_in_order": _FORGOTTEN,
-        "hostile.text": "awscrt drops it, with a UnicodeDecodeError that only sys.unraisablehook sees",
+        "hostile.text": _TEXT,
     }
 }
 

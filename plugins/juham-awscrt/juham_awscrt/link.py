@@ -85,7 +85,8 @@ class Link:
         self._messages = messages_for(awscrt.__version__)
         self._loop_thread: int | None = None
         self._owed = 0  # PUBACKs, since the network was last seen to take what is sent
-        self._most_owed = max(LITTLE, receive_maximum(options))
+        self._window = receive_maximum(options)
+        self._most_owed = max(LITTLE, self._window)
         self._handling = 0
         self._held: deque[tuple[Callable[[], None], Callable[[JuhamError], None]]] = deque()
         self._pubacks: Collected[int] = Collected(self._reporter, self._reports.acknowledged)
@@ -353,16 +354,17 @@ class Link:
         self, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties | None, handle: Any
     ) -> bool:
         """Take a message and its handle for PUBACK; False if it is handled, and PUBACK may go."""
-        mid, waiting = 0, len(self._arrived.things)
+        mid = 0
         if handle is not None:
             mid = next(self._keys)
             self._unacknowledged[mid] = handle
             self._owed += 1
             if self._owed >= self._most_owed:
                 self._wait_for_reader()
-            waiting += self._dispatcher.waiting
-        if waiting >= self._delivery.limit:
-            self._wait_for_room(qos)
+            if len(self._unacknowledged) > self._window:
+                self._wait_for_handlers()
+        if len(self._arrived.things) >= self._delivery.limit:
+            self._wait_for_reporter()
         if not self._inline or not self._reporter.idle:  # what came before is still to be reported
             self._arrived.add(MqttMsg(topic, payload, qos, retain, False, mid, properties))
             return True
@@ -378,19 +380,22 @@ class Link:
         self._last_puback = time.monotonic()
         return False
 
-    def _wait_for_room(self, qos: int) -> None:
-        """Read no further than hooks and handlers keep up, though the broker sends more than CONNECT allows.
+    def _wait_for_handlers(self) -> None:
+        """Read no further than handlers keep up, where the broker sends more than CONNECT has allowed.
 
-        Until they have, neither pings nor anything else can be sent. QoS 0 is dropped where handlers do not.
+        Until they have, neither pings nor anything else can be sent.
         """
         limit, arrived, dispatcher = self._delivery.limit, self._arrived.things, self._dispatcher
-        while not self._is_closing() and len(arrived) + (dispatcher.waiting if qos else 0) >= limit:
-            if arrived:
-                reported = threading.Event()
-                self._reporter.put(reported.set)
-                reported.wait(LOOK)
-            if qos:
-                dispatcher.wait_for_room(limit, self._is_closing)
+        while not self._is_closing() and dispatcher.waiting + len(arrived) >= limit:
+            self._wait_for_reporter()
+            dispatcher.wait_for_room(limit, self._is_closing)
+
+    def _wait_for_reporter(self) -> None:
+        """Let what has arrived be reported first: a hook may be slow."""
+        while self._arrived.things and not self._is_closing():
+            reported = threading.Event()
+            self._reporter.put(reported.set)
+            reported.wait(LOOK)
 
     def _wait_for_reader(self) -> None:
         """Read no further while the broker reads nothing: awscrt keeps all the PUBACKs that it is owed.

@@ -15,6 +15,8 @@ from juham_core.errors import (
 )
 from juham_core.wire import (
     Disconnect,
+    Pingreq,
+    Pingresp,
     Properties,
     Puback,
     Publish,
@@ -413,3 +415,34 @@ def test_closing_while_messages_come_in_does_not_upset_the_library(make):
             for number in range(20):
                 publisher.publish("a", number, qos=1)
             assert closed.wait(5)
+
+
+def test_pings_go_on_while_a_broker_keeps_to_the_window(make, begin, listener):
+    client = begin(make(port=listener.port, max_received=10, keepalive=1))
+    peer = listener.welcome()
+    client.wait_until_connected(5)
+    go_on = threading.Event()
+    client.on_message = lambda *args: go_on.wait(10)
+    client.loop_start()
+    peer.send(*[Publish("a", b"x", 1, packet_id=number) for number in range(1, 11)])
+    for _ in range(2):
+        peer.expect(Pingreq)
+        peer.send(Pingresp())
+    go_on.set()
+    assert [peer.expect(Puback).packet_id for _ in range(10)] == list(range(1, 11))
+
+
+def test_a_packet_larger_than_connect_allows_is_delivered_nevertheless(make, begin, listener):
+    """awscrt tells the broker and does not enforce it: hence it has no limit, as docs/security.md says."""
+    client = begin(make(port=listener.port, properties={"maximum_packet_size": 10_000, "receive_maximum": 2}))
+    peer = listener.welcome()
+    assert peer.connect.properties == {"maximum_packet_size": 10_000, "receive_maximum": 2}
+    client.wait_until_connected(5)
+    inbox = Inbox()
+    client.on_message = inbox
+    peer.send(Publish("a", bytes(1_000_000)))
+    peer.send(*[Publish("a", b"%d" % number, 1, packet_id=number) for number in range(1, 11)])
+    client.loop_start()
+    assert [len(message.payload) for message in inbox.take(11)] == [1_000_000, *[1] * 9, 2]
+    with pytest.raises(NotSupportedError, match="limit to the size"):
+        client.configure(max_packet_size=10_000)
