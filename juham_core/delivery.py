@@ -219,7 +219,8 @@ class Delivery:
         statistics.received += len(messages)
         statistics.bytes_received += size
         put, deliver = self._dispatcher.put_message, self._deliver
-        for message in messages:
+        delivered = self._dispatcher.deliver_many(deliver, messages)
+        for message in messages[delivered:] if delivered else messages:
             put(deliver, message)
 
     def after(self, function: Callable[[], None]) -> None:

@@ -62,6 +62,10 @@ class Dispatcher:
         """False: a message has to wait for its turn; that of :mod:`juham_core.inline` may not have to."""
         return False
 
+    def deliver_many(self, function: Callable[..., Any], messages: list[MqttMsg]) -> int:  # noqa: ARG002 - as above
+        """0: as :meth:`deliver_now`, for the first of several messages and those that follow."""
+        return 0
+
     def put_gated(self, function: Callable[..., Any], *args: Any) -> Callable[[], None]:
         """Have the call take its place now, and be made once the function returned is called."""
         ready = threading.Event()

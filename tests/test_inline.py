@@ -72,6 +72,41 @@ def test_a_call_put_inside_another_is_made_after_it(dispatcher):
     assert [calls.next(0), calls.next(0)] == [("outer",), ("inner",)]
 
 
+def test_messages_that_come_together_are_delivered_together_and_what_raises_is_reported(dispatcher, errors):
+    calls = Recorder()
+
+    def deliver(message):
+        calls(message, dispatcher.current)
+        if message == "b":
+            raise ValueError(message)
+
+    assert dispatcher.deliver_many(deliver, ["early"]) == 0
+    dispatcher.start()
+    assert dispatcher.deliver_many(deliver, ["a", "b", "c"]) == 3
+    assert [calls.next(0) for _ in range(3)] == [("a", True), ("b", True), ("c", True)]
+    assert str(errors.next(0)[0]) == "b"
+    assert not dispatcher.current
+
+
+def test_what_is_put_while_messages_are_delivered_goes_before_the_next_of_them(dispatcher):
+    calls = Recorder()
+
+    def deliver(message):
+        calls(message)
+        if message == "a":
+            dispatcher.put(calls, "put by a")
+        if message == "c":
+            dispatcher.stop()
+
+    messages = ["a", "b", "c", "d"]
+    dispatcher.start()
+    assert dispatcher.deliver_many(deliver, messages) == 1
+    assert dispatcher.deliver_many(deliver, messages[1:]) == 2
+    assert [calls.next(0) for _ in range(4)] == [("a",), ("put by a",), ("b",), ("c",)]
+    assert calls.count == 0
+    assert not dispatcher.running
+
+
 def test_a_thread_that_finds_another_one_at_it_leaves_its_call_there(dispatcher):
     blocking, calls = Blocking(), Recorder()
     dispatcher.start()
