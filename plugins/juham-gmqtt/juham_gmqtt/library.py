@@ -4,7 +4,8 @@ Juham uses gmqtt's client, packet identifiers, storage, packet building, connect
 use gmqtt's reader, because that one acknowledges before the application has a message, delivers a repeated
 QoS 2 message twice, knows no reason codes of PUBACK, swallows exceptions, and waits for ever on a length it
 cannot read; nor its reconnection, which is JMqtt's matter. So bytes go from gmqtt's protocol to the core's
-decoder, and gmqtt's package handler, the one that reconnects, is never called.
+decoder, answers come from the core's encoder, and gmqtt's package handler, the one that reconnects, is never
+called.
 
 Private names of gmqtt 0.8 in use, looked for when this module is imported:
 
@@ -24,8 +25,7 @@ from typing import Any, Final, Protocol
 
 import gmqtt
 from gmqtt.mqtt.connection import MQTTConnection
-from gmqtt.mqtt.constants import MQTTCommands
-from gmqtt.mqtt.package import CommandWithMidPacket, PublishPacket, SubscribePacket, UnsubscribePacket
+from gmqtt.mqtt.package import PublishPacket, SubscribePacket, UnsubscribePacket
 from gmqtt.mqtt.protocol import MQTTProtocol
 
 from juham_core.errors import NotSupportedError, OptionError, PayloadError
@@ -35,11 +35,6 @@ from juham_core.wire.packets import MQTT_5, Subscription
 from juham_core.wire.properties import Properties
 from juham_core.wire.terms import LARGEST_PACKET, WANTED
 from juham_gmqtt.properties import to_gmqtt
-
-PUBACK: Final[int] = int(MQTTCommands.PUBACK)
-PUBREC: Final[int] = int(MQTTCommands.PUBREC)
-PUBREL: Final[int] = int(MQTTCommands.PUBREL) | 2
-PUBCOMP: Final[int] = int(MQTTCommands.PUBCOMP)
 
 _LONGEST_FIELD: Final = 65_535
 
@@ -255,14 +250,6 @@ def build_unsubscribe(topic_filters: list[str], protocol: Any) -> tuple[int, byt
     encoded = [topic_filter.encode() for topic_filter in topic_filters]
     built: tuple[int, bytearray] = UnsubscribePacket.build_package(encoded, protocol)
     return built
-
-
-def build_answer(command: int, packet_id: int, protocol: int, reason_code: int = 0) -> bytes:
-    """PUBACK, PUBREC, PUBREL or PUBCOMP."""
-    packet: bytes = CommandWithMidPacket.build_package(
-        command, packet_id, False, reason_code=reason_code, proto_ver=protocol
-    )
-    return packet
 
 
 def _check() -> None:

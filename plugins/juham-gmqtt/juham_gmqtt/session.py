@@ -8,28 +8,31 @@ from typing import Any, Final
 from juham_core.errors import NotConnectedError, QueueFullError
 from juham_core.message import MqttMsg
 from juham_core.options import Options
+from juham_core.wire.arrivals import Arrivals
+from juham_core.wire.encoder import encode
 from juham_core.wire.exchanges import Finished
-from juham_core.wire.packets import Puback, Pubcomp, Publish, Pubrec, Pubrel, Subscription
+from juham_core.wire.packets import Puback, Pubcomp, Pubrec, Pubrel, Subscription
 from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, UNSPECIFIED_ERROR
 from juham_gmqtt import library
 from juham_gmqtt.link import Link
 
 _PUBLISH: Final = 0x30
+_PUBREL: Final = b"\x62\x02"
 _DUP: Final = 0x08
 
 
-class Session:
+class Session(Arrivals):
     """The client's half of one MQTT session (MQTT 5 section 4.1).
 
     Requests come from one thread at a time, answers from the link's thread.
     """
 
     def __init__(self, options: Options) -> None:
+        super().__init__(options.protocol)
         self.client: Any = library.make_client(options)
         self.fresh = True
         """True until the broker has first accepted a connection of this session."""
         self._client_id = options.client_id
-        self._protocol = options.protocol
         self._storage = library.storage_of(self.client)
         self._identifiers = library.identifiers_of(self.client)
         self._lock = threading.Lock()
@@ -37,10 +40,6 @@ class Session:
         self._in_flight: set[int] = set()
         self._releases: set[int] = set()  # of those in flight, what PUBCOMP is awaited for
         self._resumed: set[int] = set()
-        # QoS 2 messages received and not yet released; True where PUBREC may be sent.
-        self._received: dict[int, bool] = {}
-        # What this connection brought and is acknowledged later.
-        self._unacknowledged: set[int] = set()
 
     def fits(self, options: Options) -> bool:
         """True if a connection with these options may continue this session."""
@@ -91,8 +90,8 @@ class Session:
         known = packet_id in self._in_flight
         if isinstance(packet, Pubrec) and code < UNSPECIFIED_ERROR:
             if not known:
-                return self._answer(library.PUBREL, packet_id, PACKET_IDENTIFIER_NOT_FOUND)
-            release = self._answer(library.PUBREL, packet_id)
+                return encode(Pubrel(packet_id, PACKET_IDENTIFIER_NOT_FOUND), self._protocol)
+            release = _PUBREL + packet_id.to_bytes(2, "big")
             with self._lock:
                 self._releases.add(packet_id)
                 self._storage.push_message(packet_id, release)
@@ -120,7 +119,7 @@ class Session:
 
     def release(self, packet_id: int) -> bytes:
         """The PUBREL for a message that the broker has, from us or from an earlier process."""
-        release = self._answer(library.PUBREL, packet_id)
+        release = _PUBREL + packet_id.to_bytes(2, "big")
         with self._lock:
             if packet_id not in self._in_flight:
                 self._in_flight.add(packet_id)
@@ -131,9 +130,9 @@ class Session:
 
     def disconnected(self) -> None:
         """The connection is gone: so are its subscription requests and what it was owed."""
+        super().disconnected()
         for packet_id in list(self._requests):
             self.requested(packet_id)
-        self._unacknowledged.clear()
 
     def resume(self) -> list[bytes | bytearray]:
         """What a resumed session begins with (section 4.4): the unanswered, in order, PUBLISH marked DUP."""
@@ -147,48 +146,10 @@ class Session:
 
     def forget(self) -> None:
         """The broker has no session: nothing of the old one is to be finished."""
+        super().forget()
         for packet_id in list(self._in_flight):
             self._finish(packet_id)
-        self._received.clear()
         self._resumed.clear()
-
-    def is_new(self, packet: Publish, later: bool) -> bool:
-        """Take note of a message; False for one of QoS 2 that has been received before (section 4.3.3).
-
-        ``later``: :meth:`acknowledge` will say when it may be acknowledged.
-        """
-        packet_id = packet.packet_id
-        known = self._received.get(packet_id) if packet.qos == 2 else None
-        if later or known is False:
-            self._unacknowledged.add(packet_id)
-        if packet.qos == 2 and known is None:
-            self._received[packet_id] = not later
-        return known is None
-
-    def accepted(self, packet_id: int, qos: int) -> bytes | None:
-        """The PUBACK or PUBREC that is due for a message; None if it is not to be sent (any more)."""
-        if qos == 2 and not self._received.get(packet_id, False):
-            return None  # one of QoS 2 that comes again before it may be acknowledged
-        self._unacknowledged.discard(packet_id)
-        return self._answer(library.PUBACK if qos == 1 else library.PUBREC, packet_id)
-
-    def acknowledge(self, packet_id: int, qos: int) -> bytes | None:
-        """A message that was to be acknowledged later now may be; from any thread."""
-        if packet_id in self._received:
-            self._received[packet_id] = True  # also if PUBREC cannot go now: the message will come again
-        if packet_id not in self._unacknowledged:
-            return None  # of an earlier connection: the broker will send the message again
-        return self.accepted(packet_id, qos)
-
-    def released(self, packet: Pubrel) -> bytes:
-        """The broker has taken note; the identifier may come again with another message."""
-        known = self._received.pop(packet.packet_id, None) is not None
-        return self._answer(
-            library.PUBCOMP, packet.packet_id, 0 if known else PACKET_IDENTIFIER_NOT_FOUND
-        )
-
-    def _answer(self, command: int, packet_id: int, reason_code: int = 0) -> bytes:
-        return library.build_answer(command, packet_id, self._protocol, reason_code)
 
     def _finish(self, packet_id: int) -> None:
         with self._lock:

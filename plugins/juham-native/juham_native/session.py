@@ -6,7 +6,8 @@ from typing import Final
 
 from juham_core.errors import QueueFullError
 from juham_core.options import Options
-from juham_core.wire import Puback, Pubcomp, Publish, Pubrec, Pubrel, encode
+from juham_core.wire import Puback, Pubcomp, Pubrec, Pubrel, encode
+from juham_core.wire.arrivals import Arrivals
 from juham_core.wire.exchanges import Finished
 from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, UNSPECIFIED_ERROR
 from juham_core.wire.terms import WANTED
@@ -16,7 +17,7 @@ DUP: Final = 0x08
 _LAST: Final = 65_535
 
 
-class Session:
+class Session(Arrivals):
     """The client's half of one MQTT session (MQTT 5 section 4.1), its packets as the bytes they were sent as.
 
     Requests come from one thread at a time and answers from the link's; what both touch is a dict or a set,
@@ -24,20 +25,16 @@ class Session:
     """
 
     def __init__(self, options: Options) -> None:
+        super().__init__(options.protocol)
         self.fresh = True
         """True until the broker has first accepted a connection of this session."""
         self.publishes: dict[int, bytes] = {}
         """PUBLISH by identifier, in the order of sending, until PUBACK or PUBREC comes."""
         self._releases: dict[int, bytes] = {}  # PUBREL, in the order of the PUBRECs, until PUBCOMP comes
         self._client_id = options.client_id
-        self._protocol = options.protocol
         self._last_id = 0
         self._requests: set[int] = set()
         self._resumed: frozenset[int] = frozenset()
-        # QoS 2 messages received and not yet released; True where PUBREC may be sent.
-        self._received: dict[int, bool] = {}
-        # What this connection brought and is acknowledged later.
-        self._unacknowledged: set[int] = set()
 
     def fits(self, options: Options) -> bool:
         """True if a connection with these options may continue this session."""
@@ -109,52 +106,16 @@ class Session:
         self._resumed = frozenset(self._releases)
         return [*self._releases.values(), *self.publishes.values()]
 
-    # --- what we receive ----------------------------------------------------------------------------
-
-    def is_new(self, packet: Publish, later: bool) -> bool:
-        """Take note of a message; False for one of QoS 2 that has been received before (section 4.3.3).
-
-        ``later``: :meth:`acknowledge` will say when it may be acknowledged.
-        """
-        packet_id = packet.packet_id
-        known = self._received.get(packet_id) if packet.qos == 2 else None
-        if later or known is False:
-            self._unacknowledged.add(packet_id)
-        if packet.qos == 2 and known is None:
-            self._received[packet_id] = not later
-        return known is None
-
-    def accepted(self, packet_id: int, qos: int) -> bytes | None:
-        """The PUBACK or PUBREC that is due for a message; None if it is not to be sent (any more)."""
-        if qos == 2 and not self._received.get(packet_id, False):
-            return None  # one of QoS 2 that comes again before it may be acknowledged
-        self._unacknowledged.discard(packet_id)
-        return encode(Puback(packet_id) if qos == 1 else Pubrec(packet_id), self._protocol)
-
-    def acknowledge(self, packet_id: int, qos: int) -> bytes | None:
-        """A message that was to be acknowledged later now may be; from any thread."""
-        if qos == 2 and packet_id in self._received:
-            self._received[packet_id] = True  # also if PUBREC cannot go now: the message will come again
-        if packet_id not in self._unacknowledged:
-            return None  # of an earlier connection: the broker will send the message again
-        return self.accepted(packet_id, qos)
-
-    def released(self, packet: Pubrel) -> bytes:
-        """The broker has taken note; the identifier may come again with another message."""
-        known = self._received.pop(packet.packet_id, None) is not None
-        code = 0 if known else PACKET_IDENTIFIER_NOT_FOUND
-        return encode(Pubcomp(packet.packet_id, code), self._protocol)
-
     # --- between connections ------------------------------------------------------------------------
 
     def disconnected(self) -> None:
         """The connection is gone: so are its subscription requests and what it was owed."""
+        super().disconnected()
         self._requests.clear()
-        self._unacknowledged.clear()
 
     def forget(self) -> None:
         """The broker has no session: nothing of the old one is to be finished."""
+        super().forget()
         self.publishes.clear()
         self._releases.clear()
-        self._received.clear()
         self._resumed = frozenset()
