@@ -35,6 +35,7 @@ class Delivery:
 
     def __init__(self, client: Backend, statistics: Statistics) -> None:
         self.limit = 1
+        self.limit_bytes = 1
         self.blocks = True
         self._client = client
         self._statistics = statistics
@@ -58,11 +59,33 @@ class Delivery:
         self._closed = False
         self._in_on_connect = False
         self._full = False
+        # Bytes of payload that have come to wait, which the library's thread counts, and of those the bytes
+        # whose turn has come, which the dispatching thread counts: so neither needs a lock.
+        self._bytes_put = 0
+        self._bytes_taken = 0
 
     @property
     def waiting(self) -> int:
         """Messages and events that wait for their handlers."""
         return self._dispatcher.waiting
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Payload bytes of the messages that wait for their handlers."""
+        return self._bytes_put - self._bytes_taken
+
+    def has_room(self, count: int = 1) -> bool:
+        """True if so many messages more may wait."""
+        return self._dispatcher.waiting + count <= self.limit and self.waiting_bytes < self.limit_bytes
+
+    @property
+    def overweight(self) -> bool:
+        """True if twice the bytes wait that may: then a backend that does not block should read no further.
+
+        For one that leaves what is beyond the bound unacknowledged, and goes on reading what the broker's
+        window still lets it send.
+        """
+        return self.waiting_bytes >= 2 * self.limit_bytes
 
     @property
     def inside_handler(self) -> bool:
@@ -127,7 +150,14 @@ class Delivery:
         self._forget()
 
     def _forget(self) -> None:
-        forgotten = self._dispatcher.clear()
+        tasks = self._dispatcher.take_all()
+        forgotten = len(tasks)
+        # Nothing comes any more that would count here as well.
+        self._bytes_put -= sum(
+            len(arguments[0].payload)
+            for _, arguments in tasks
+            if arguments and isinstance(arguments[0], MqttMsg)
+        )
         self._transitions.forget()
         with self._telling:
             self.untold_publishes = self.untold_answers = 0
@@ -197,31 +227,48 @@ class Delivery:
                 self._statistics.dropped["hook"] += 1
                 return True
             message = changed
+            size = len(message.payload)
         dispatcher = self._dispatcher
-        if self._inline and dispatcher.deliver_now(self._deliver, message):
-            return True
-        if dispatcher.waiting >= self.limit:
+        if self._inline:
+            self._bytes_put += size  # whose turn has come at once
+            if dispatcher.deliver_now(self._deliver, message):
+                return True
+            self._bytes_put -= size
+        if dispatcher.waiting >= self.limit or self._bytes_put - self._bytes_taken >= self.limit_bytes:
             if not self._make_room(message):
                 return False
         elif self._full:
             self._full = False
-        dispatcher.put_message(self._deliver, message)
+        self._bytes_put += size
+        if not dispatcher.put_message(self._deliver, message):
+            self._bytes_put -= size
         return True
 
     def received_many(self, messages: list[MqttMsg]) -> None:
         """Put messages in the queue, each as :meth:`received` does."""
-        if hooks.received or self._dispatcher.waiting + len(messages) > self.limit:
+        size = sum([len(message.payload) for message in messages])
+        if (
+            hooks.received
+            or self._dispatcher.waiting + len(messages) > self.limit
+            or self.waiting_bytes + size > self.limit_bytes
+        ):
             for message in messages:
                 self.received(message)
             return
         self._full = False
-        statistics, size = self._statistics, sum([len(message.payload) for message in messages])
+        statistics = self._statistics
         statistics.received += len(messages)
         statistics.bytes_received += size
+        self._bytes_put += size
         put, deliver = self._dispatcher.put_message, self._deliver
         delivered = self._dispatcher.deliver_many(deliver, messages)
         for message in messages[delivered:] if delivered else messages:
-            put(deliver, message)
+            if not put(deliver, message):
+                self._bytes_put -= len(message.payload)
+
+    def passed(self, message: MqttMsg) -> None:
+        """Take note that a message waits no longer, though no handler of ours gets it."""
+        self._bytes_taken += len(message.payload)
 
     def after(self, function: Callable[[], None]) -> None:
         """Have a function called on the dispatching thread once all that has been received is handled."""
@@ -248,13 +295,17 @@ class Delivery:
             if not self._full:
                 self._full = True
                 log.error(
-                    "%s: %d received messages wait for their handlers (max_received): dropping QoS 0",
+                    "%s: %d received messages of %d bytes wait for their handlers (max_received=%d, "
+                    "max_received_bytes=%d): dropping QoS 0",
                     self._client.name,
+                    self._dispatcher.waiting,
+                    self.waiting_bytes,
                     self.limit,
+                    self.limit_bytes,
                 )
             return False
         connection = self._client._connection
-        return not self.blocks or self._dispatcher.wait_for_room(self.limit, lambda: connection.closing)
+        return not self.blocks or self._dispatcher.wait_for_room(self.has_room, lambda: connection.closing)
 
     # --- what the application sees, on the dispatching thread ---------------------------------------
 
@@ -262,6 +313,7 @@ class Delivery:
 
     def _deliver(self, message: MqttMsg, fall_back: bool = True) -> Awaitable[None] | None:
         """Call the handlers of a message; ``fall_back`` to on_message where no filter matches."""
+        self._bytes_taken += len(message.payload)
         plans = self._plans
         handlers = plans.get(message.topic)
         if handlers is None:

@@ -54,9 +54,13 @@ class Dispatcher:
         """Have the call made in its turn. Never blocks."""
         self._tasks.put((function, args))
 
-    def put_message(self, function: Callable[..., Any], message: MqttMsg) -> None:
-        """Have a message delivered in its turn by ``function(message)``. Never blocks."""
+    def put_message(self, function: Callable[..., Any], message: MqttMsg) -> bool:
+        """Have a message delivered in its turn by ``function(message)``. Never blocks.
+
+        False if there will be no such call: somebody else has taken the message.
+        """
         self._tasks.put((function, (message,)))
+        return True
 
     def deliver_now(self, function: Callable[..., Any], message: MqttMsg) -> bool:  # noqa: ARG002 - see there
         """False: a message has to wait for its turn; that of :mod:`juham_core.inline` may not have to."""
@@ -77,8 +81,8 @@ class Dispatcher:
         self.put(call)
         return ready.set
 
-    def wait_for_room(self, limit: int, given_up: Callable[[], bool]) -> bool:
-        """Block until fewer than ``limit`` calls wait; False if ``given_up()`` became true first.
+    def wait_for_room(self, has_room: Callable[[], bool], given_up: Callable[[], bool]) -> bool:
+        """Block until calls have made room; False if ``given_up()`` became true first.
 
         Inside a handler it returns at once: the handler would wait for itself.
         """
@@ -87,7 +91,7 @@ class Dispatcher:
         with self._room:
             self._short_of_room += 1
             try:
-                while self.waiting >= limit:
+                while not has_room():
                     if given_up():
                         return False
                     self._room.wait(0.1)

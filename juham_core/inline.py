@@ -72,11 +72,12 @@ class InlineDispatcher(Dispatcher):
         self._line.append((function, args))
         self._go_on(AT_ONCE)
 
-    def put_message(self, function: Callable[..., Any], message: MqttMsg) -> None:
+    def put_message(self, function: Callable[..., Any], message: MqttMsg) -> bool:
         """Deliver the message here and now, or in its turn. Blocks for as long as it takes."""
         if not self.deliver_now(function, message):
             self._line.append((function, (message,)))
             self._go_on(AT_ONCE)
+        return True
 
     def deliver_now(self, function: Callable[..., Any], message: MqttMsg) -> bool:
         """Deliver the message here and now if nothing is before it; False if it has to wait for its turn."""
@@ -199,12 +200,6 @@ class InlineDispatcher(Dispatcher):
         taken = [each.call if isinstance(each, _Gate) else each for each in self._line]
         self._line.clear()
         return taken
-
-    def clear(self) -> int:
-        """Forget the calls that wait; return how many they were."""
-        forgotten = len(self._line)
-        self._line.clear()
-        return forgotten
 
     def _make_here(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Make a call, and those that come meanwhile; with the lock, which is released."""

@@ -119,6 +119,7 @@ class JMqtt(Vocabulary, Events, Guards):
         counts.requests = len(self._open_requests)
         counts.untold = self._delivery.untold_publishes + self._delivery.untold_answers
         counts.waiting = self._delivery.waiting
+        counts.waiting_bytes = self._delivery.waiting_bytes
         counts.short_lived = self._connection.short_lived
         return counts
 
@@ -492,6 +493,7 @@ class JMqtt(Vocabulary, Events, Guards):
         self._most_untold = self._options.max_queued + self._options.max_inflight
         self._open_requests.most = self._options.max_requests
         self._delivery.limit = self._options.max_received
+        self._delivery.limit_bytes = self._options.max_received_bytes
 
     # --- saving -------------------------------------------------------------------------------------
 

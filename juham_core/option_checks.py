@@ -92,6 +92,7 @@ _RANGES: Final = (
     ("max_queued", 0, 2**31),
     ("max_requests", 1, 2**31),
     ("max_received", 1, 2**31),
+    ("max_received_bytes", 1, 2**53),
     ("max_packet_size", 256, 268_435_460),
     ("outbox_max_messages", 1, 2**53),
     ("outbox_max_bytes", 1, 2**53),

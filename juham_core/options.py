@@ -113,6 +113,8 @@ class Options:
     """Subscribes and unsubscribes that may wait for the broker's answer, or their answers for a handler."""
     max_received: int = 65_536
     """Received messages that may wait for their handlers; past it QoS 0 is dropped and counted."""
+    max_received_bytes: int = 64 * 1024 * 1024
+    """Bytes of their payloads past which no further message may wait; what happens then is the same."""
     outbox: str | None = None
     """Path of the file that keeps publishes of QoS 1 and 2 until they are acknowledged; None: in memory."""
     outbox_max_messages: int = 1_000_000

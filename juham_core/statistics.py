@@ -51,3 +51,5 @@ class Statistics:
     """Events of the connection that on_connect and on_disconnect were not told of, for they lagged behind."""
     waiting: int = 0
     """Received messages and events that wait for their handlers."""
+    waiting_bytes: int = 0
+    """Payload bytes of these messages."""

@@ -69,6 +69,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "max_queued": _whole,
     "max_requests": _whole,
     "max_received": _whole,
+    "max_received_bytes": _whole,
     "outbox": str,
     "outbox_max_messages": _whole,
     "outbox_max_bytes": _whole,

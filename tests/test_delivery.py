@@ -6,6 +6,8 @@ import time
 import pytest
 from waiting import PATIENCE, eventually
 
+from juham_core import hookimpl
+from juham_core.hooks import register, unregister
 from juham_core.memory import JMemory
 from juham_core.message import MqttMsg
 
@@ -49,3 +51,50 @@ def test_messages_that_come_together_are_counted_bounded_and_delivered_like_sing
     delivery.start()
     assert eventually(lambda: len(handled) == min(3, room))
     assert handled == [b"0", b"1", b"2"][:room]
+
+
+@pytest.mark.parametrize("room", [400, 300, 201, 200, 1])
+def test_messages_that_come_together_are_weighed_like_single_ones(closing, room):
+    client = closing(JMemory())
+    client.configure(max_received_bytes=room)
+    handled = []
+    client.on_message = lambda _client, _userdata, message: handled.append(message.payload)
+    client._received_many([MqttMsg("a", b"%d" % number * 100) for number in range(3)])
+    fits = {400: 3, 300: 3, 201: 3, 200: 2, 1: 1}[room]
+    assert client.statistics.waiting_bytes == 100 * fits
+    assert client.statistics.dropped["receive queue full"] == 3 - fits
+    client.loop_start()
+    assert eventually(lambda: len(handled) == fits)
+    assert client.statistics.waiting_bytes == 0
+
+
+@pytest.mark.parametrize("handlers", ["thread", "inline"])
+def test_what_is_forgotten_when_a_client_is_closed_weighs_nothing(closing, handlers):
+    client = closing(JMemory())
+    client.configure(handlers=handlers)
+    for _ in range(3):
+        client._received("a", b"x" * 100)
+    assert client.statistics.waiting_bytes == 300
+    client.disconnect_from_server()
+    assert client.statistics.waiting_bytes == 0
+    client.loop_start()
+    client._received("a", b"x" * 100)
+    assert eventually(lambda: client.statistics.dropped["no handler"] == 1)
+    assert client.statistics.waiting_bytes == 0
+
+
+def test_what_a_hook_makes_of_a_message_is_weighed(closing):
+    class Longer:
+        @hookimpl
+        def jmqtt_received(self, message):
+            return MqttMsg(message.topic, message.payload * 100)
+
+    client, plugin = closing(JMemory()), Longer()
+    register(plugin)
+    try:
+        client._received("a", b"x")
+    finally:
+        unregister(plugin)
+    assert client.statistics.waiting_bytes == 100
+    client.loop_start()
+    assert eventually(lambda: client.statistics.waiting_bytes == 0)

@@ -236,7 +236,11 @@ def test_room_is_waited_for(dispatcher):
     assert blocking.entered.wait(PATIENCE)
     for _ in range(3):
         dispatcher.put(lambda: None)
-    thread = threading.Thread(target=lambda: got(dispatcher.wait_for_room(3, lambda: False)))
+
+    def wait():
+        got(dispatcher.wait_for_room(lambda: dispatcher.waiting < 3, lambda: False))
+
+    thread = threading.Thread(target=wait)
     thread.start()
     with pytest.raises(AssertionError):
         got.next(0.05)
@@ -247,12 +251,12 @@ def test_room_is_waited_for(dispatcher):
 
 def test_waiting_for_room_may_be_given_up(dispatcher):
     dispatcher.put(lambda: None)
-    assert not dispatcher.wait_for_room(1, lambda: True)
-    assert dispatcher.wait_for_room(2, lambda: True)
+    assert not dispatcher.wait_for_room(lambda: False, lambda: True)
+    assert dispatcher.wait_for_room(lambda: True, lambda: True)
 
 
 def test_inside_a_call_there_is_always_room(dispatcher):
     got = Recorder()
-    dispatcher.put(lambda: got(dispatcher.wait_for_room(0, lambda: False)))
+    dispatcher.put(lambda: got(dispatcher.wait_for_room(lambda: False, lambda: False)))
     dispatcher.start()
     assert got.next() == (True,)

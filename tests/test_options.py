@@ -60,6 +60,7 @@ def test_a_change_is_checked_and_leaves_the_original():
         ("max_inflight", 65_536),
         ("max_queued", -1),
         ("max_received", 0),
+        ("max_received_bytes", 0),
         ("connect_timeout", -1),
         ("connect_timeout", "1"),
         ("close_timeout", float("inf")),

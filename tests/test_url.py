@@ -82,7 +82,7 @@ def test_everything_at_once():
     options = options_of(
         "mqtt://us%40er:p%2Fw%23@[::1]:1884?client_id=c%201&keepalive=30&clean_start=no&session_expiry=60"
         "&protocol=5&connect_timeout=2.5&close_timeout=1&reconnect=false&max_inflight=5&max_queued=6"
-        "&max_received=7&manual_ack=yes&reconnect_min=0.5&reconnect_max=9&bind_address=127.0.0.2"
+        "&max_received=7&max_received_bytes=8&manual_ack=yes&reconnect_min=0.5&reconnect_max=9&bind_address=127.0.0.2"
     )
     assert options == Options(
         host="::1",
@@ -100,6 +100,7 @@ def test_everything_at_once():
         max_inflight=5,
         max_queued=6,
         max_received=7,
+        max_received_bytes=8,
         manual_ack=True,
         reconnect_min=0.5,
         reconnect_max=9,

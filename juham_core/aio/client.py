@@ -140,15 +140,17 @@ class AsyncMqtt(Life):
         overlap have every message each; one that goes to a stream does not go to ``on_message``. A filter
         that a wider subscription covers is read through that one, for the broker might send copies.
 
-        ``max_queued`` messages may wait to be read. What happens to one more is up to ``overflow``:
+        ``max_queued`` messages may wait to be read, of ``max_received_bytes`` (an option) in all. What
+        happens to one more is up to ``overflow``:
 
         - ``"wait"``: it waits, and with it all that has arrived later, for callbacks and other streams too,
-          until somebody reads. The option ``max_received`` bounds what waits.
+          until somebody reads. ``max_received`` and, again, ``max_received_bytes`` bound what waits there.
         - ``"drop_oldest"``, ``"drop_newest"``: one is lost, and counted in ``stream.dropped``.
         - ``"raise"``: it is lost and counted, and the reader gets a QueueFullError where it is missing.
         """
         self._check_up()
-        stream = Stream(self._streams, subscriptions_of(topic, qos, options), max_queued, overflow)
+        subscriptions, most = subscriptions_of(topic, qos, options), self.client.options.max_received_bytes
+        stream = Stream(self._streams, subscriptions, max_queued, overflow, most)
         return self._subscribing.reading(stream, timeout)
 
     def message_callback_add(self, sub: str, callback: Handler) -> None:

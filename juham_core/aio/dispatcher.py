@@ -51,16 +51,19 @@ class LoopDispatcher(Dispatcher):
         wrap: Callable[[MqttMsg], AsyncMessage],
         answer: Callable[[AsyncMessage], bool],
         has_callback: Callable[[str], Any],
+        passed: Callable[[MqttMsg], None],
     ) -> None:
         """For the running loop. ``answer``, on the library's thread, takes messages that pass every queue.
 
-        ``has_callback`` tells whether a callback has a filter that matches a topic.
+        ``has_callback`` tells whether a callback has a filter that matches a topic; ``passed`` is told of
+        messages that have gone to streams alone.
         """
         super().__init__(name, report)
         self._streams = streams
         self._wrap = wrap
         self._answer = answer
         self._has_callback = has_callback
+        self._passed = passed
         self._loop = asyncio.get_running_loop()
         self._home = threading.get_ident()
         self._line: deque[Task | _Gate] = deque()
@@ -100,17 +103,18 @@ class LoopDispatcher(Dispatcher):
         self._line.append((function, args))
         self._go_on()
 
-    def put_message(self, function: Callable[..., Any], message: MqttMsg) -> None:
+    def put_message(self, function: Callable[..., Any], message: MqttMsg) -> bool:
         """Have a message go to the streams, and then delivered by ``function(message, fall_back)``."""
         wrapped = self._wrap(message)
         if self._answer(wrapped):
-            return
+            return False
         at_once = not self._line and self._started and threading.get_ident() == self._home
         if not (at_once and self._pass_on(function, wrapped)):
             self._line.append((function, (wrapped,)))
             self._go_on()
         elif self._calls:
             self._go_on()
+        return True
 
     def put_gated(self, function: Callable[..., Any], *args: Any) -> Callable[[], None]:
         """Have the call take its place now; the line stops there until the function returned is called."""
@@ -123,9 +127,9 @@ class LoopDispatcher(Dispatcher):
 
         return open_gate
 
-    def wait_for_room(self, limit: int, given_up: Callable[[], bool]) -> bool:
-        """Block a library's thread until fewer than ``limit`` calls wait; never blocks the loop."""
-        return threading.get_ident() == self._home or super().wait_for_room(limit, given_up)
+    def wait_for_room(self, has_room: Callable[[], bool], given_up: Callable[[], bool]) -> bool:
+        """Block a library's thread until calls have made room; never blocks the loop."""
+        return threading.get_ident() == self._home or super().wait_for_room(has_room, given_up)
 
     def start(self) -> bool:
         """Make calls from now on; False if that is so already."""
@@ -175,12 +179,13 @@ class LoopDispatcher(Dispatcher):
                 pass
         return not self.waiting and self._coroutines is None
 
-    def clear(self) -> int:
-        """Forget the calls that wait; return how many they were."""
-        forgotten = self.waiting
+    def take_all(self) -> list[Task]:
+        """Take out the calls that wait, at either station."""
+        line = [each.call if isinstance(each, _Gate) else each for each in self._line]
+        taken = [*self._calls, *line]
         self._line.clear()
         self._calls.clear()
-        return forgotten
+        return taken
 
     # --- in the loop --------------------------------------------------------------------------------
 
@@ -242,6 +247,8 @@ class LoopDispatcher(Dispatcher):
             self._calls.append((function, (message,)))
         elif self._has_callback(message.topic):
             self._calls.append((function, (message, False)))
+        else:
+            self._passed(message)
         return True
 
     def _move_on(self) -> None:

@@ -94,6 +94,7 @@ class Life(ABC):
             lambda message: AsyncMessage(message, client),
             self._requests.take,
             client._delivery.handlers_of,
+            client._delivery.passed,
         )
         client._delivery.dispatch_by(self._dispatcher)
         if client.capabilities.callers_loop:

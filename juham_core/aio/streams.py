@@ -34,7 +34,12 @@ class Stream:
     """
 
     def __init__(
-        self, streams: Streams, subscriptions: list[Subscription], max_queued: int, overflow: str
+        self,
+        streams: Streams,
+        subscriptions: list[Subscription],
+        max_queued: int,
+        overflow: str,
+        most_bytes: int,
     ) -> None:
         if overflow not in OVERFLOW:
             raise InvalidArgumentError(f"overflow is one of {', '.join(OVERFLOW)}, not {overflow!r}")
@@ -47,6 +52,8 @@ class Stream:
         """Messages that were lost because the stream was full."""
         self._streams = streams
         self._queue: deque[AsyncMessage] = deque()
+        self._bytes = 0  # of the payloads in it
+        self._most_bytes = most_bytes
         self._readers: deque[asyncio.Future[None]] = deque()
         self._as_published = any(each.retain_as_published for each in subscriptions)
         self._retained: set[str] = set()
@@ -70,8 +77,9 @@ class Stream:
             if self._lost:
                 lost, self._lost = self._lost, 0
                 raise QueueFullError(
-                    f"{lost:,} messages were lost here: {self.max_queued:,} were waiting to be read "
-                    "(max_queued); read faster, or choose another overflow"
+                    f"{lost:,} messages were lost here: {self.max_queued:,} (max_queued), or "
+                    f"{self._most_bytes:,} bytes of them (max_received_bytes), were waiting to be read; read "
+                    "faster, or choose another overflow"
                 )
             if self._error is not None:
                 raise self._error
@@ -91,7 +99,7 @@ class Stream:
                     self._wake()  # the message that woke this reader is for the next one
                 raise
             self._until = time.perf_counter() + READ_ON
-        message = self._queue.popleft()
+        message = self._take()
         if self._streams.stalled:
             self._streams.resume()
         return message
@@ -100,17 +108,26 @@ class Stream:
         """Take a message in, or not, as ``overflow`` has it."""
         if self._ended or (message.retain and self._has_had(message)):
             return
-        if self._lost or len(self._queue) >= self.max_queued:
+        while self._lost or self._is_full():
             self.dropped += 1
             self._streams.statistics.dropped["stream full"] += 1
             if self.overflow == "raise":
                 self._lost += 1
             if self.overflow != "drop_oldest":
                 return
-            self._queue.popleft()
+            self._take()
         self._queue.append(message)
+        self._bytes += len(message.payload)
         if self._readers:
             self._wake()
+
+    def _take(self) -> AsyncMessage:
+        message = self._queue.popleft()
+        self._bytes -= len(message.payload)
+        return message
+
+    def _is_full(self) -> bool:
+        return len(self._queue) >= self.max_queued or self._bytes >= self._most_bytes
 
     def _has_had(self, message: AsyncMessage) -> bool:
         """True for a retained message that comes again because somebody else has subscribed."""
@@ -126,7 +143,7 @@ class Stream:
 
     def keeps_waiting(self) -> bool:
         """True if the others have to wait until somebody reads."""
-        return self.overflow == "wait" and len(self._queue) >= self.max_queued and not self._ended
+        return self.overflow == "wait" and self._is_full() and not self._ended
 
     def end(self, error: JuhamError | None = None) -> None:
         """Let the readers know that nothing more will come."""

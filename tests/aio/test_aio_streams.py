@@ -250,6 +250,34 @@ def test_wait_loses_nothing_and_others_wait_too(aio, topic):
     run(main())
 
 
+@pytest.mark.parametrize(("overflow", "kept"), [("drop_oldest", "34"), ("drop_newest", "01")])
+def test_bytes_fill_a_stream_as_well(aio, topic, overflow, kept):
+    async def main():
+        async with (
+            aio(max_received_bytes=2_000) as mqtt,
+            mqtt.messages(topic, qos=1, overflow=overflow) as stream,
+        ):
+            for n in range(5):
+                await mqtt.publish(topic, str(n) * 1_000, 1)
+            await until(lambda: stream.dropped == 3)
+            assert await take(stream, 2) == [each * 1_000 for each in kept]
+
+    run(main())
+
+
+def test_a_stream_that_is_full_of_bytes_lets_the_others_wait(aio, topic):
+    async def main():
+        async with aio(max_received_bytes=2_000) as mqtt, mqtt.messages(topic, qos=1) as stream:
+            for n in range(4):
+                await mqtt.publish(topic, str(n) * 1_000, 1)
+            await until(lambda: mqtt.statistics.waiting_bytes == 2_000)
+            assert stream.waiting == 2
+            assert await take(stream, 4) == [str(n) * 1_000 for n in range(4)]
+            assert mqtt.statistics.waiting_bytes == 0
+
+    run(main())
+
+
 def test_leaving_a_full_stream_lets_the_others_go_on(aio, topic):
     async def main():
         async with aio() as mqtt, mqtt.messages(f"{topic}/fast", qos=1) as fast:

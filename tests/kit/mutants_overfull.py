@@ -25,6 +25,18 @@ class JInsatiableByHand(JToy):
         super()._open(options)
 
 
+@mutant("hostile.window_ignored_bytes", "waits for handlers if there are many messages, however large")
+class JInsatiableByWeight(JToy):
+    def _apply_bounds(self):
+        super()._apply_bounds()
+        self._delivery.limit_bytes = 2**53
+
+
+@mutant("handlers.bounded_bytes", "drops messages if there are many, however large")
+class JCountsButDoesNotWeigh(JInsatiableByWeight):
+    pass
+
+
 @mutant("hostile.answers_unread", "keeps what it owes for later, however much that is")
 class JOwesWithoutBound(JToy):
     def _set_up(self, name):

@@ -16,7 +16,7 @@ from juham_core.wire import Connack, Publish, encode
 _COUNT = 3_000
 _PAYLOAD = b"%06d" + b"x" * 1_000
 _MOST = 500
-"""Messages of that size that may be on their way in the client beyond ``max_received``: those of a window, of
+"""Messages of that size that may be on their way in the client beyond those that may wait: of a window, of
 one read, and of the buffers of TLS or an event loop."""
 _BUFFERS = 5 * 1024 * 1024
 """Bytes that do not fit into the buffers of a network whose other end does not read."""
@@ -35,12 +35,36 @@ class OverfullCases:
     @case("hostile.window_ignored", on=FAULTS)
     def window_ignored(self, kit: Kit) -> None:
         """A broker that waits for no PUBACK is read no further than handlers keep up; nothing is lost."""
-        _ignore_the_window(kit)
+        _ignore_the_window(kit, max_received=10)
 
     @case("hostile.window_ignored_manual_ack", on=FAULTS, needs="manual_ack")
     def window_ignored_manual_ack(self, kit: Kit) -> None:
         """With manual_ack, too, a broker that waits for no PUBACK is read as far as handlers keep up."""
-        _ignore_the_window(kit, manual_ack=True)
+        _ignore_the_window(kit, max_received=10, manual_ack=True)
+
+    @case("hostile.window_ignored_bytes", on=FAULTS)
+    def window_ignored_bytes(self, kit: Kit) -> None:
+        """Past max_received_bytes a broker that waits for no PUBACK is read as far as handlers keep up."""
+        _ignore_the_window(kit, max_received_bytes=10 * len(_PAYLOAD % 0))
+
+    @case("handlers.bounded_bytes", on=FAULTS)
+    def bounded_bytes(self, kit: Kit) -> None:
+        """Past max_received_bytes what comes at QoS 0 is dropped and counted, until there is room."""
+        size = len(_PAYLOAD % 0)
+        client = kit.connect(max_received_bytes=10 * size)
+        go_on, payloads = _slow(kit, client)
+        kit.subscribe(client, kit.topic)
+        messages = [Publish(kit.topic, _PAYLOAD % number) for number in range(100)]
+        kit.broker.send(*messages)
+        kit.eventually(lambda: client.statistics.received == 100, "all messages have come")
+        waiting, dropped = client.statistics.waiting_bytes, client.statistics.dropped["receive queue full"]
+        go_on.set()
+        assert 0 < waiting <= 10 * size, f"{waiting:,} bytes wait, where max_received_bytes is {10 * size:,}"
+        handled = [payloads.next()[0] for _ in range(100 - dropped)]
+        assert handled == sorted(handled), "those that are left are in order"
+        kit.eventually(lambda: client.statistics.waiting_bytes == 0, "nothing waits any more")
+        kit.broker.send(Publish(kit.topic, b"now"))
+        assert payloads.next()[0] == b"now"
 
     @case("hostile.answers_unread", on=FAULTS, needs="mqtt_5")
     def answers_unread(self, kit: Kit) -> None:
@@ -168,7 +192,7 @@ def _flood(kit: Kit) -> bytes:
 
 
 def _ignore_the_window(kit: Kit, **options: Any) -> None:
-    client = kit.connect(max_received=10, **options)
+    client = kit.connect(**options)
     go_on, payloads = _slow(kit, client)
     kit.subscribe(client, kit.topic)
     kit.broker.send(*_messages(kit))
@@ -176,7 +200,7 @@ def _ignore_the_window(kit: Kit, **options: Any) -> None:
     _until_still(kit, client)
     waiting = client.statistics.waiting
     go_on.set()
-    assert waiting <= 10 + _MOST, f"{waiting:,} messages wait, where max_received is 10"
+    assert waiting <= 10 + _MOST, f"{waiting:,} messages wait, where 10 may"
     for number in range(_COUNT):
         assert payloads.next()[0] == _PAYLOAD % number
 

@@ -361,7 +361,7 @@ class Link:
             self._owed += 1
             if self._owed >= self._most_owed:
                 self._wait_for_reader()
-            if len(self._unacknowledged) > self._window:
+            if len(self._unacknowledged) > self._window or self._delivery.overweight:
                 self._wait_for_handlers()
         if len(self._arrived.things) >= self._delivery.limit:
             self._wait_for_reporter()
@@ -385,10 +385,15 @@ class Link:
 
         Until they have, neither pings nor anything else can be sent.
         """
-        limit, arrived, dispatcher = self._delivery.limit, self._arrived.things, self._dispatcher
-        while not self._is_closing() and dispatcher.waiting + len(arrived) >= limit:
+        delivery, arrived, dispatcher = self._delivery, self._arrived.things, self._dispatcher
+
+        def has_room() -> bool:
+            waiting = dispatcher.waiting + len(arrived)
+            return waiting < delivery.limit and not delivery.overweight
+
+        while not self._is_closing() and not has_room():
             self._wait_for_reporter()
-            dispatcher.wait_for_room(limit, self._is_closing)
+            dispatcher.wait_for_room(has_room, self._is_closing)
 
     def _wait_for_reporter(self) -> None:
         """Let what has arrived be reported first: a hook may be slow."""

@@ -167,7 +167,7 @@ class JGmqtt(JMqtt):
         manual = link.options.manual_ack
         # Past the bound the broker has to wait, by its window of what is not acknowledged. Acknowledgements
         # are sent in the order of the messages (section 4.6): once one waits, so do those that follow.
-        full = qos > 0 and not manual and (bool(link.late) or self._delivery.waiting >= self._delivery.limit)
+        full = qos > 0 and not manual and (bool(link.late) or not self._delivery.has_room())
         new = session.is_new(packet, later=qos > 0 and (manual or full))
         if new:
             self._received(
@@ -182,7 +182,8 @@ class JGmqtt(JMqtt):
                 link.send(answer, answer=True)
         limit = self._delivery.limit
         most = max(limit, _WINDOW)
-        if (len(link.late) >= most or (manual and self._delivery.waiting >= limit + most)) and not link.held:
+        too_many = len(link.late) >= most or (manual and self._delivery.waiting >= limit + most)
+        if (too_many or self._delivery.overweight) and not link.held:
             # The broker's window is that large, or it does not keep to it.
             link.hold()
             self._delivery.after(link.release)

@@ -148,12 +148,12 @@ class JNative(JMqtt):
         self._lost(None, packet.reason_code, packet.properties, from_server=True)
 
     def _has_room(self, count: int) -> bool:
-        return self._delivery.waiting + count <= self._delivery.limit
+        return self._delivery.has_room(count)
 
     def _is_overfull(self) -> bool:
         """True if the broker's window is larger than what may wait, or it does not keep to one."""
         limit = self._delivery.limit
-        return self._delivery.waiting >= limit + max(limit, _WINDOW)
+        return self._delivery.waiting >= limit + max(limit, _WINDOW) or self._delivery.overweight
 
     def _after_handlers(self, function: Callable[[], None]) -> None:
         self._delivery.after(function)
