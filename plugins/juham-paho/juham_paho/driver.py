@@ -8,6 +8,7 @@ private methods are replaced on the instance; closing puts them back.
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 from paho.mqtt.client import MQTTv5, mqtt_ms_resend_pubrel, mqtt_ms_wait_for_pubcomp
 from paho.mqtt.enums import MQTTErrorCode
@@ -21,6 +22,9 @@ from juham_core.wire.terms import Subscription
 from juham_paho import sockets
 from juham_paho.network import Network
 from juham_paho.properties import subscribe_options, to_paho
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Driver(Network):
@@ -72,6 +76,10 @@ class Driver(Network):
         if self._backend._connection.closing:
             self._forget()
         self._put_back()
+
+    def called_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """See :meth:`juham_core.primitives.Backend._called_in`."""
+        self._client._beside = (0 if loop is None else threading.get_ident(), loop)  # type: ignore[attr-defined]  # as above
 
     def publish(self, message: MqttMsg) -> int:
         """See :meth:`juham_core.primitives.Backend._publish`."""

@@ -2,8 +2,9 @@
 
 paho reads a packet in three system calls, and wakes its thread and writes once for each that goes out. Here
 what has arrived is read at once and taken apart in memory, what waits is written together, and who queues a
-packet wakes the thread only if nobody has. So TCP_NODELAY can be set, without which small packets wait for
-the other side's delayed acknowledgements. All that a packet means is still paho's to know.
+packet wakes the thread only if nobody has; in an event loop it is written there. So TCP_NODELAY can be set,
+without which small packets wait for the other side's delayed acknowledgements. All that a packet means is
+still paho's to know.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ PROTOCOL: Final = MQTTErrorCode.MQTT_ERR_PROTOCOL
 LEAVING: Final = (_ConnectionState.MQTT_CS_DISCONNECTING, _ConnectionState.MQTT_CS_DISCONNECTED)
 PUBLISH: Final = int(MessageType.PUBLISH)
 DISCONNECT: Final = int(MessageType.DISCONNECT)
+_NOWHERE: Final[tuple[int, Any]] = (0, None)
 LONGEST: Final = 268_000_000
 """Bytes of payload past which paho is asked whether the packet is too large."""
 
@@ -58,6 +60,7 @@ class FastClient(Client):
         self._woken: Any = None  # the pair of sockets through which the loop has been woken
         self._writing = threading.Lock()
         self._sent: deque[Any] = deque()
+        self._gathering = False  # an event loop is going to write
         Client.__init__(self, *args, **named)
         self._heard = "_last_bytes_received" if hasattr(self, "_last_bytes_received") else "_last_msg_in"
 
@@ -73,7 +76,9 @@ class FastClient(Client):
         self._wanted = 2
         self._unfinished = False
         self._woken = None
-        Client._sock_close(self)
+        self._gathering = False
+        with self._writing:  # an event loop might be about to write
+            Client._sock_close(self)
 
     # --- reading --------------------------------------------------------------------------------------
 
@@ -225,8 +230,21 @@ class FastClient(Client):
                 "info": info,
             }
         )
-        if self._reader == threading.get_ident():
+        thread = threading.get_ident()
+        if self._reader == thread:
             return SUCCESS  # loop_read sends it, with whatever else comes of what has arrived
+        # JMqtt tells of an event loop. To wake paho's thread, and to wait for it, would take it longer than
+        # to write what has been published in one turn.
+        home, loop = getattr(self, "_beside", _NOWHERE)
+        if thread == home and loop.is_running() and self._may_write_here():
+            if not self._gathering:
+                self._gathering = True
+                loop.call_soon(self._write_gathered)
+            return SUCCESS
+        return self._have_written()
+
+    def _have_written(self) -> MQTTErrorCode:
+        """Have paho's thread write what waits, or the external loop, or do it here if there is neither."""
         wake = self._sockpairW
         # Whoever was told clears this before it looks at what waits: see _packet_write.
         if wake is not None and self._woken is not wake:
@@ -240,6 +258,27 @@ class FastClient(Client):
         elif self._on_socket_register_write is not None:
             self._call_socket_register_write()
         return SUCCESS
+
+    def _may_write_here(self) -> bool:
+        """True if a thread that is not paho's may write: not to TLS, which is not for two threads at once."""
+        return type(self._sock) is socket.socket and self._thread is not None and self._state not in LEAVING
+
+    def _write_gathered(self) -> None:
+        """In the event loop: send what was queued there; what cannot be sent now is for paho's thread."""
+        self._gathering = False
+        rc = SUCCESS
+        while self._out_packet and rc == SUCCESS and self._may_write_here():
+            if not self._writing.acquire(blocking=False):
+                return  # paho's thread writes, and looks again
+            try:
+                rc = self._send_chunk(farewell=False)
+            finally:
+                self._writing.release()
+            self._complete()
+        with self._msgtime_mutex:
+            self._last_msg_out = time.monotonic()
+        if self._out_packet:
+            self._have_written()
 
     def _flush(self) -> None:
         """After reading: send what it has brought about, or have the external loop do so."""
@@ -269,22 +308,37 @@ class FastClient(Client):
             self._last_msg_out = time.monotonic()
         return rc
 
-    def _send_chunk(self) -> MQTTErrorCode:
-        """Send some of the packets that wait, in one piece; put back what the system did not take."""
+    def _take_out(self, farewell: bool) -> tuple[deque[Any], list[Any]]:
+        """Take packets out of the line for one piece, and what is to be sent of each.
+
+        DISCONNECT is the last of a piece or, without ``farewell``, is left: paho's thread ends with it.
+        """
         waiting = self._out_packet
         batch: deque[Any] = deque()
         parts: list[Any] = []
         size = 0
         while waiting and size < CHUNK:
             packet = waiting.popleft()
+            last = packet["command"] & 0xF0 == DISCONNECT
+            if last and not farewell:
+                waiting.appendleft(packet)
+                break
             batch.append(packet)
             piece: Any = packet["packet"]
             if packet["pos"]:
                 piece = memoryview(piece)[packet["pos"] :]
             parts.append(piece)
             size += len(piece)
-            if packet["command"] & 0xF0 == DISCONNECT:
+            if last:
                 break
+        return batch, parts
+
+    def _send_chunk(self, farewell: bool = True) -> MQTTErrorCode:
+        """Send some of the packets that wait, in one piece; put back what the system did not take."""
+        waiting = self._out_packet
+        batch, parts = self._take_out(farewell)
+        if not parts:
+            return AGAIN
         try:
             sent = self._sock_send(parts[0] if len(parts) == 1 else b"".join(parts))
         except BlockingIOError:
@@ -310,8 +364,11 @@ class FastClient(Client):
 
     def _complete(self) -> None:
         """Tell those concerned that their packets have been sent."""
-        while self._sent:
-            packet = self._sent.popleft()
+        while True:
+            try:
+                packet = self._sent.popleft()
+            except IndexError:
+                return
             kind = packet["command"] & 0xF0
             if kind == PUBLISH and packet["qos"] == 0:
                 self._tell_published(packet)

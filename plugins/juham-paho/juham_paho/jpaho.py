@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
@@ -17,6 +17,9 @@ from juham_paho import settings
 from juham_paho.driver import Driver
 from juham_paho.library import PahoClient
 from juham_paho.properties import as_core
+
+if TYPE_CHECKING:
+    import asyncio
 
 CAPABILITIES = Capabilities(
     mqtt_311=True,
@@ -78,6 +81,9 @@ class JPaho(JMqtt):
 
     def _close(self, deliberate: bool) -> None:
         self._driver.close(deliberate)
+
+    def _called_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._driver.called_in(loop)
 
     def _publish(self, message: MqttMsg) -> int:
         return self._driver.publish(message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, Client
 from paho.mqtt.enums import CallbackAPIVersion
@@ -24,6 +24,9 @@ from juham_paho.jpaho import CAPABILITIES
 from juham_paho.library import PahoClient, lend
 from juham_paho.properties import as_core
 from juham_paho.twofold import ClassDefault, Twofold, Use
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one name, two signatures: see Use
@@ -333,6 +336,9 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
         self._driver.close(deliberate)
         settings.write_bounds(self, self._options)
         self._seen = settings.read(self)
+
+    def _called_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._driver.called_in(loop)
 
     def _publish(self, message: MqttMsg) -> int:
         return self._driver.publish(message)
