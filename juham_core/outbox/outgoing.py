@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 from juham_core.errors import JuhamError, NotConnectedError, OutboxError, PublishError
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import OutboxBounds
+from juham_core.outbox.identifiers import Identifiers, identifier_of
+from juham_core.outbox.receipts import StoredReceipt
 from juham_core.outbox.store import Entry, Row, Store
 from juham_core.outgoing import Outgoing
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import UNSPECIFIED_ERROR
-from juham_core.wire.terms import WANTED
 
 if TYPE_CHECKING:
     from juham_core.primitives import Backend
@@ -37,35 +38,6 @@ IN_MEMORY: Final = 1_000
 BYTES_IN_MEMORY: Final = 16 * 1024 * 1024
 LINGER: Final = 0.02
 """Seconds in which acknowledged messages of QoS 1 gather, to be struck out together."""
-
-
-class StoredReceipt(PublishReceipt):
-    """The receipt of a message in the outbox. Its message is in memory only while it is under way.
-
-    Of a million that wait, only those are kept here that somebody holds, or wants to be told of.
-    """
-
-    __slots__ = ("__weakref__", "_told", "expires_at", "number", "size")
-
-    def __init__(self, mid: int, told: set[StoredReceipt]) -> None:
-        super().__init__(mid)
-        self.number = 0
-        self.size = 0
-        self.expires_at: float | None = None
-        self._told = told
-
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        """See :meth:`juham_core.message.Receipt.add_done_callback`."""
-        if not self._done:
-            self._told.add(self)
-        super().add_done_callback(callback)
-        if self._done:
-            self._told.discard(self)
-
-    def _resolve(self, error: JuhamError | None = None) -> bool:
-        resolved = super()._resolve(error)
-        self._told.discard(self)
-        return resolved
 
 
 class StoredOutgoing(Outgoing):
@@ -96,8 +68,7 @@ class StoredOutgoing(Outgoing):
         self._ending = 0
         self._session_kept = False
         self._sessions = 0
-        self._handed: dict[int, tuple[int, MqttMsg]] = {}
-        """Messages with the library, and their numbers, by packet identifier."""
+        self._identifiers = Identifiers()
         self._counting = threading.Lock()
         self._stopping = False
         self._closed = False
@@ -310,7 +281,7 @@ class StoredOutgoing(Outgoing):
 
     def may_release(self, key: int) -> bool:
         """False where the session outlives the process: first it is noted that the broker has it."""
-        store, handed = self._store, self._handed.get(key)
+        store, handed = self._store, self._identifiers.holder(key)
         if not self._session_kept or store is None or handed is None:
             return True
         number, message = handed
@@ -333,14 +304,12 @@ class StoredOutgoing(Outgoing):
         inherited = store is not None and receipt.number <= store.inherited
         if message.qos == 2 and self._session_kept and inherited:
             with contextlib.suppress(JuhamError):  # not connected, or a library without QoS 2
-                self._library._pubrel((receipt.number - 1) % WANTED + 1, message)
+                self._library._pubrel(identifier_of(receipt.number), message)
 
     def _hand(self, receipt: PublishReceipt, message: MqttMsg) -> int:
         assert isinstance(receipt, StoredReceipt)
         number, store = receipt.number, self._store
-        key = (number - 1) % WANTED + 1
-        if self._handed.setdefault(key, (number, message))[0] != number:
-            key = 0  # one that is 60,000 messages older still has it
+        key = self._identifiers.take(number, message)
         if key and store is not None and number in store.released:
             self._library._pubrel(key, message)
             return key
@@ -414,9 +383,7 @@ class StoredOutgoing(Outgoing):
 
     def _strike_out(self, receipt: StoredReceipt, done: Callable[[], object] | None) -> None:
         store = self._store
-        key = (receipt.number - 1) % WANTED + 1
-        if self._handed.get(key, (0,))[0] == receipt.number:
-            del self._handed[key]
+        self._identifiers.give_back(receipt.number)
         if self._loaded.pop(receipt.number, None) is not None:
             with self._counting:
                 self._loaded_bytes -= receipt.size
@@ -445,7 +412,7 @@ class StoredOutgoing(Outgoing):
         with self._handing_over:
             self._in_flight.take_all()
             self._queue.clear()
-            self._handed.clear()
+            self._identifiers.clear()
         with self._opening:
             receipts = [*self._loaded.values(), *self._waiting.values(), *self._told]
             self._loaded.clear()
