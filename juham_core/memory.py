@@ -98,6 +98,7 @@ class JMemory(JMqtt):
                 hub.call(link, _packet_of(message))
             return 0
         packet = _packet_of(message)
+        packet.dup = self._sent_before
         with self._exchanging:
             key = self._exchanges.start(packet, self._wanted_id)
         turn = self._delivery.turn

@@ -101,6 +101,7 @@ class Library(Protocol):
     """The primitives of a backend that this module calls; see :class:`~juham_core.jmqtt.JMqtt`."""
 
     _wanted_id: int
+    _sent_before: bool
 
     def _publish(self, message: MqttMsg) -> int: ...
     def _push(self) -> None: ...

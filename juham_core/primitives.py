@@ -57,6 +57,8 @@ class Backend(ABC):
     capabilities: ClassVar[Capabilities]
     _wanted_id: int = 0
     """The packet identifier for what :meth:`_publish` is given next; 0: any that is free."""
+    _sent_before: bool = False
+    """True if an earlier process may have sent it, with that identifier, in the session that goes on."""
 
     def _set_up(self, name: str) -> None:
         """Make the parts that all backends share; no ``__init__``, for a backend may have a second base."""
@@ -133,7 +135,8 @@ class Backend(ABC):
         ``self._wanted_id``, unless 0, is the packet identifier to use, and the key (MQTT 5 section 2.2.1): by
         it the outbox goes on, in the session of a process that was killed, with what that one had sent. Every
         backend with QoS 2 has to use it, or its messages and those of the dead process would be taken for one
-        another. Whatever else needs an identifier takes one above 60,000 from then on.
+        another. Whatever else needs an identifier takes one above 60,000 from then on. With
+        ``self._sent_before`` the packet has the flag DUP (section 3.3.1.1), if the library can set it.
         """
 
     def _push(self) -> None:  # noqa: B027 - most backends have nothing to do

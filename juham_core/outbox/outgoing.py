@@ -67,6 +67,7 @@ class StoredOutgoing(Outgoing):
         self._at_once = threading.Event()
         self._ending = 0
         self._session_kept = False
+        self._session_goes_on = False
         self._sessions = 0
         self._identifiers = Identifiers()
         self._counting = threading.Lock()
@@ -274,6 +275,7 @@ class StoredOutgoing(Outgoing):
     def session(self, *, present: bool, kept: bool) -> None:
         """See :meth:`juham_core.outgoing.Outgoing.session`."""
         self._session_kept = kept
+        self._session_goes_on = kept and present
         self._sessions += 1
         store = self._store
         if not present and store is not None and store.released:
@@ -314,6 +316,10 @@ class StoredOutgoing(Outgoing):
             self._library._pubrel(key, message)
             return key
         self._library._wanted_id = key
+        # The flag says that the message might have been sent before (section 3.3.1.1): how far the earlier
+        # process had got with those it left behind is not on the disk.
+        inherited = store is not None and number <= store.inherited
+        self._library._sent_before = key > 0 and inherited and self._session_goes_on
         return super()._hand(receipt, message)
 
     def _send_publish(self, receipt: PublishReceipt) -> bool:

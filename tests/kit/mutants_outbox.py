@@ -207,3 +207,20 @@ class JPublic(JStores):
             store = super()._make_store()
             Path(self._bounds.path).chmod(0o644)
             return store
+
+
+@mutant("outbox.sent_again_dup", "takes what another process has sent for new")
+class JForgetsThatItWasSent(JToy):
+    def _publish(self, message):
+        self._sent_before = False
+        return super()._publish(message)
+
+
+class MarksAll(StoredOutgoing):
+    def session(self, *, present, kept):
+        super().session(present=True, kept=True)
+
+
+@mutant("outbox.sent_anew", "marks all that another process has left, whether there is a session or not")
+class JMarksAll(JStores):
+    Outgoing = MarksAll

@@ -26,6 +26,7 @@ KNOWN = {
         "reconnect.qos_1_cut_at_publish": _FORGOTTEN,
         "reconnect.qos_1_cut_at_puback": _FORGOTTEN,
         "reconnect.resent_in_order": _FORGOTTEN,
+        "outbox.sent_again_dup": _FORGOTTEN,
         "hostile.text": _TEXT,
     }
 }

@@ -123,6 +123,7 @@ class JToy(JMqtt):
         key = 0
         if message.qos:
             with self._state:
+                packet.dup = self._sent_before
                 key = self._exchanges.start(packet, self._wanted_id)
         elif not select.select([], [self._sock], [], PATIENT)[1]:
             raise QueueFullError("the broker does not read: the message was not accepted")

@@ -73,6 +73,16 @@ class OutboxCases:
         twice = {number for number in seen if seen.count(number) > 1}
         assert not twice, f"arrived more than once: {sorted(twice)}"
 
+    @case("outbox.sent_again_dup", on=FAULTS, needs="persistent_session")
+    def sent_again_dup(self, kit: Kit) -> None:
+        """In a session that goes on, what another process may have sent is marked DUP (section 3.3.1.1)."""
+        assert _sent_again(kit, **lasting(kit)) == [(0, True), (1, True), (2, True), (3, False)]
+
+    @case("outbox.sent_anew", on=FAULTS)
+    def sent_anew(self, kit: Kit) -> None:
+        """Without a session that goes on, it is sent as new: the broker knows nothing of it."""
+        assert _sent_again(kit) == [(0, False), (1, False), (2, False), (3, False)]
+
     # --- from one client to the next ----------------------------------------------------------------
 
     @case("outbox.in_order")
@@ -266,6 +276,22 @@ def _sent_by_the_next(kit: Kit, qos: int) -> list[int]:
     with publishing(template, kit.topic, qos) as publisher:
         publisher.finish()
     return _numbers(observer.drain())
+
+
+def _sent_again(kit: Kit, **options: Any) -> list[tuple[int, bool]]:
+    """Number and DUP of what one client has sent in vain and another one sends again, and of a new one."""
+    options = {**_stored(kit), **options}
+    qos = 2 if kit.capabilities.qos_2 else 1
+    kit.broker.on("publish", connection=1).withhold()
+    first = kit.connect(close_timeout=0.1, **options)
+    for number in range(3):
+        first.publish(kit.topic, str(number), qos=qos)
+    kit.broker.wait_for("publish", nth=3)
+    first.disconnect_from_server()
+    second = kit.connect(**options)
+    second.publish(kit.topic, "3", qos=qos).wait(kit.patience)
+    sent = kit.broker.packets("publish", connection=2)
+    return [(int(packet.payload), packet.dup) for packet in sent]
 
 
 class _Between:

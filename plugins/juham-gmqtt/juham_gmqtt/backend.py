@@ -104,7 +104,7 @@ class JGmqtt(JMqtt):
         if message.qos == 0:
             link.send(library.build_publish(message, link.protocol)[1], bounded=True)
             return 0
-        return session.start(message, link, self._wanted_id)
+        return session.start(message, link, self._wanted_id, self._sent_before)
 
     def _pubrel(self, key: int, message: MqttMsg) -> None:  # noqa: ARG002 - JMqtt publishes it again
         link, session = self._connected()

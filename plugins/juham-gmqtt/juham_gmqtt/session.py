@@ -45,10 +45,11 @@ class Session(Arrivals):
         """True if a connection with these options may continue this session."""
         return (self._client_id, self._protocol) == (options.client_id, options.protocol)
 
-    def start(self, message: MqttMsg, link: Link, wanted: int) -> int:
+    def start(self, message: MqttMsg, link: Link, wanted: int, dup: bool = False) -> int:
         """Send a message of QoS 1 or 2 and keep it until it is acknowledged; return its identifier.
 
-        It is the wanted one, unless that is 0; if that is in use, then by the same message.
+        It is the wanted one, unless that is 0; if that is in use, then by the same message. ``dup``: it may
+        have been sent before.
         """
         with self._lock:
             try:
@@ -57,6 +58,8 @@ class Session(Arrivals):
                 packet_id, package = library.build_publish(message, link.protocol, wanted)
             except OverflowError as exc:
                 raise QueueFullError("all packet identifiers are in use: lower max_inflight") from exc
+            if dup:
+                package[0] |= _DUP
             self._storage.push_message(packet_id, package)
             self._in_flight.add(packet_id)
             self._releases.discard(packet_id)

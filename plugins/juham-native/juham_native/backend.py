@@ -16,7 +16,7 @@ from juham_core.wire import Disconnect, Properties, Subscribe, Subscription, Uns
 from juham_native.link import Link
 from juham_native.looped import LoopedLink
 from juham_native.publishing import PublishEncoder
-from juham_native.session import Session
+from juham_native.session import Session, with_dup
 from juham_native.threaded import ThreadedLink
 
 _WINDOW: Final = 100
@@ -98,6 +98,8 @@ class JNative(JMqtt):
         session = link.session
         packet_id = session.next_id(self._wanted_id)
         package = self._encoder.encode(message, packet_id)
+        if self._sent_before:
+            package = with_dup(package)
         session.publishes[packet_id] = package
         try:
             link.send(package)

@@ -17,6 +17,11 @@ DUP: Final = 0x08
 _LAST: Final = 65_535
 
 
+def with_dup(package: bytes) -> bytes:
+    """A PUBLISH that is sent again."""
+    return bytes((package[0] | DUP,)) + package[1:]
+
+
 class Session(Arrivals):
     """The client's half of one MQTT session (MQTT 5 section 4.1), its packets as the bytes they were sent as.
 
@@ -102,7 +107,7 @@ class Session(Arrivals):
         """What a resumed session begins with (section 4.4): the unanswered, in order, PUBLISH marked DUP."""
         for packet_id, package in self.publishes.items():
             if not package[0] & DUP:
-                self.publishes[packet_id] = bytes((package[0] | DUP,)) + package[1:]
+                self.publishes[packet_id] = with_dup(package)
         self._resumed = frozenset(self._releases)
         return [*self._releases.values(), *self.publishes.values()]
 

@@ -142,7 +142,8 @@ class Messages:
                     kept = _kept(mid, topic, message, properties)
                     client._out_messages[mid] = kept
                     client._inflight_messages += 1
-                    rc = client._send_publish(mid, topic, payload, qos, retain, False, kept.info, properties)
+                    dup = self._backend._sent_before
+                    rc = client._send_publish(mid, topic, payload, qos, retain, dup, kept.info, properties)
                     if rc != SUCCESS:  # paho would keep it for the next connection; JMqtt does
                         client._out_messages.pop(mid, None)
                         client._inflight_messages -= 1
