@@ -103,7 +103,8 @@ def _read(distribution: Distribution, allow: set[str], block: set[str]) -> list[
     entry_points = distribution.entry_points.select(group=GROUP)
     if not entry_points:
         return []
-    owner, version = distribution.metadata["Name"], distribution.version
+    metadata = distribution.metadata  # parsed each time that it is asked for
+    owner, version = metadata["Name"], metadata["Version"]
     infos = []
     for entry_point in entry_points:
         name = entry_point.name

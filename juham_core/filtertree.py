@@ -203,8 +203,11 @@ class FilterTree(Generic[T]):
             if not nodes:
                 break
         for node in nodes:
-            found += node.here
-            found += node.below  # 'a/#' matches 'a'
+            if type(node) is _Leaf:
+                found += node
+            else:
+                found += node.here
+                found += node.below  # 'a/#' matches 'a'
         return found if len(found) < 2 else _unique(found)
 
     def __iter__(self) -> Iterator[tuple[str, T]]:
