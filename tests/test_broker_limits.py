@@ -53,7 +53,7 @@ def test_qos_0_passes_by_a_full_window(clock):
     assert client.payloads() == [b"first", b"third"]
 
 
-def test_full_queue_drops_the_newest_and_counts(clock):
+def test_full_queue_drops_the_newest_counts_and_says_so_once(clock, caplog):
     broker = Broker(clock=clock, limits=Limits(max_inflight=1, max_queued=2))
     client = subscriber(broker)
     sender = Client(broker, "sender")
@@ -61,6 +61,8 @@ def test_full_queue_drops_the_newest_and_counts(clock):
         sender.publish("a", b"%d" % number, qos=1)
     assert client.acknowledge() == [b"0", b"1", b"2"]
     assert broker.statistics.dropped == {"queue_full": 2}
+    [line] = caplog.messages
+    assert line.startswith("2 messages wait for the client 'subscriber' in the embedded broker")
 
 
 def test_packet_ids_are_not_used_twice_at_a_time(clock):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, UNSPECIFIED_ERR
 
 if TYPE_CHECKING:  # subscriptions point at sessions
     from juham_core.broker.subscriptions import Group, Held
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +58,7 @@ class Session:
         self._max_queued = max_queued
         self._counters = counters
         self._last_id = 0
+        self._told_full = False  # in the life of the session one line will do
 
     def offer(self, outgoing: Outgoing) -> None:
         """Send the message if there is a connection with room in its window; queue it otherwise."""
@@ -66,6 +70,14 @@ class Session:
             self.queue.append(outgoing)
         else:
             self._counters.dropped["queue_full"] += 1
+            if not self._told_full:
+                self._told_full = True
+                log.warning(
+                    "%d messages wait for the client %r in the embedded broker: those after them are dropped "
+                    "(max_queued)",
+                    len(self.queue),
+                    self.client_id,
+                )
 
     def resume(self, connection: Connection, now: float) -> None:
         """Take up what an earlier connection left unfinished (section 4.4), then the queue."""
