@@ -21,6 +21,7 @@ from juham_core.wire import Decoder, Packet
 from juham_core.wire.aliases import TopicAliases
 from juham_core.wire.packets import MQTT_5, Publish
 from juham_gmqtt import library
+from juham_gmqtt.descriptor import Dialled
 from juham_gmqtt.home import Home
 from juham_gmqtt.outbox import Outbox
 
@@ -93,12 +94,12 @@ class Link:
         deadline = time.monotonic() + options.connect_timeout
         context = options.make_ssl_context()
         sock = dial(options.host, options.effective_port, options.bind_address, deadline, self._attempt)
-        self._dialled = sock, context, deadline
+        self._dialled, self._context, self._deadline = Dialled(sock), context, deadline
         try:
             self._home.start(self._main)
         except BaseException:
             self._attempt.over()
-            sock.close()
+            self._dialled.close()
             raise
         self._begun = True
         try:
@@ -302,18 +303,20 @@ class Link:
             if self._transport is not None:
                 if not self._gone.is_set():
                     self._transport.abort()
-                await self._gone.wait()
+                # Of a transport whose making was cancelled, uvloop says nothing any more.
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._gone.wait(), _FAREWELL)
                 self._connection.release()
                 library.attach(self._client, None)
             self._attempt.over()
-            self._dialled[0].close()
+            self._dialled.close()
 
     async def _connect(self) -> None:
-        sock, context, deadline = self._dialled
+        context, deadline = self._context, self._deadline
         try:
             await asyncio.get_running_loop().create_connection(
                 lambda: library.WireProtocol(self._client, self),
-                sock=sock,
+                sock=self._dialled.sock,
                 ssl=context,
                 server_hostname=self.options.host if context else None,
                 ssl_handshake_timeout=max(0.001, deadline - time.monotonic()) if context else None,
