@@ -8,6 +8,7 @@ import pytest
 from running import refuse_to_subscribe, run, soon, take, talking, until
 
 import juham_core as juham
+from juham_core.aio.streams import OVERFLOW
 from juham_core.aio.subscribing import covers
 
 SHORT = 0.05
@@ -198,6 +199,43 @@ def test_drop_oldest(aio, topic):
             await until(lambda: stream.dropped == 3)
             assert await take(stream, 2) == ["3", "4"]
             assert mqtt.statistics.dropped["stream full"] == 3
+
+    run(main())
+
+
+@pytest.mark.parametrize("overflow", OVERFLOW)
+def test_every_message_is_read_or_counted(aio, topic, overflow):
+    lost = 0 if overflow == "wait" else 17
+
+    async def main():
+        async with aio() as mqtt, mqtt.messages(topic, 1, max_queued=3, overflow=overflow) as stream:
+            for n in range(20):
+                await mqtt.publish(topic, str(n), 1)
+            await until(lambda: stream.waiting == 3 and stream.dropped == lost)
+            await until(lambda: mqtt.statistics.received == 20)
+            first = 17 if overflow == "drop_oldest" else 0
+            assert await take(stream, 20 - lost) == [str(first + n) for n in range(20 - lost)]
+            if overflow == "raise":
+                with pytest.raises(juham.QueueFullError, match="17 messages"):
+                    await anext(stream)
+            await mqtt.publish(topic, "more", 1)
+            assert await take(stream, 1) == ["more"]
+            assert stream.dropped == lost
+            assert mqtt.statistics.dropped == ({"stream full": lost} if lost else {})
+
+    run(main())
+
+
+def test_what_waits_for_a_full_stream_until_the_client_is_closed_is_counted(aio, topic):
+    async def main():
+        async with aio() as mqtt, mqtt.messages(topic, 1, max_queued=2) as stream:
+            for n in range(5):
+                await mqtt.publish(topic, str(n), 1)
+            await until(lambda: mqtt.statistics.received == 5 and stream.waiting == 2)
+            await mqtt.close()
+            assert await take(stream, 2) == ["0", "1"]
+            assert stream.dropped == 3
+            assert mqtt.statistics.dropped == {"closed": 3}
 
     run(main())
 
