@@ -60,6 +60,8 @@ MAX_UNSENT: Final = 64 * 1024 * 1024
 """Bytes that messages of QoS 0 may take before they are on the wire; awscrt itself has no bound."""
 BURST: Final = 0.00005
 """Seconds: a message that comes so soon after the last ones were passed on has others behind it."""
+MOST_ARRIVED: Final = 256
+"""Messages that may have come and not been reported, of which no bound knows yet; streams seldom reach it."""
 OVERHEAD: Final = 2_500
 """What awscrt keeps of each of them beside its payload, as measured: a future, packets in C and in Python."""
 
@@ -363,7 +365,7 @@ class Link:
                 self._wait_for_reader()
             if len(self._unacknowledged) > self._window or self._delivery.overweight:
                 self._wait_for_handlers()
-        if len(self._arrived.things) >= self._delivery.limit:
+        if len(self._arrived.things) >= MOST_ARRIVED:
             self._wait_for_reporter()
         if not self._inline or not self._reporter.idle:  # what came before is still to be reported
             self._arrived.add(MqttMsg(topic, payload, qos, retain, False, mid, properties))
