@@ -60,7 +60,7 @@ MAX_UNSENT: Final = 64 * 1024 * 1024
 """Bytes that messages of QoS 0 may take before they are on the wire; awscrt itself has no bound."""
 BURST: Final = 0.00005
 """Seconds: a message that comes so soon after the last ones were passed on has others behind it."""
-MOST_ARRIVED: Final = 256
+MOST_ARRIVED: Final = 100
 """Messages that may have come and not been reported, of which no bound knows yet; streams seldom reach it."""
 OVERHEAD: Final = 2_500
 """What awscrt keeps of each of them beside its payload, as measured: a future, packets in C and in Python."""
