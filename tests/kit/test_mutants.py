@@ -12,6 +12,8 @@ from juham_core.testing.patience import less_patience
 from juham_core.testing.running import suite_of
 from juham_core.testing.trial import trials_of
 
+TRIES = 3
+"""Whether something forbidden comes soon enough to be seen is a race, which a busy machine may lose."""
 MUTANTS = load_all()
 CASES = [case.id for case in catalogue()]
 
@@ -27,7 +29,7 @@ def test_the_toy_passes(case_id, monkeypatch):
 def test_the_mutant_is_caught(name):
     cls, case_id, does = MUTANTS[name]
     with less_patience(1):  # it takes a while to find out that something does not come
-        caught = _first_failure(cls, case_id)
+        caught = next(filter(None, (_first_failure(cls, case_id) for _ in range(TRIES))), None)
     if hasattr(cls, "tidy"):  # the kit has noticed what is left behind; the tests around it would, too
         cls.tidy()
     assert caught, f"{case_id} has let through a backend that {does}"
