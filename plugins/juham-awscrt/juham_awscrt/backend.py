@@ -10,6 +10,7 @@ from juham_awscrt import transport, verifying
 from juham_awscrt.link import Link
 from juham_awscrt.properties import CONNECT, PUBLISH, to_library
 from juham_core.capabilities import Capabilities
+from juham_core.connection import State
 from juham_core.errors import NotConnectedError
 from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg
@@ -26,8 +27,8 @@ class JAwsCrt(JMqtt):
     as a protocol error without its code, so that bad credentials would look like a passing fault.
 
     It shows neither DUP nor the packet identifier of a received message: ``dup`` is always False, and ``mid``
-    a number of this client's own, good for :meth:`ack`. What is in flight when a connection ends is sent
-    again as a new message, without DUP.
+    a number of this client's own, good for :meth:`ack`. What is in flight when a connection ends goes out
+    again in its session if the next attempt has the same options; otherwise as a new message, without DUP.
 
     Before its first connection by TLS to a broker that has to be verified, Python's ssl verifies it, on a
     connection of its own: awscrt, which verifies each one, holds a failure back for up to 30 s.
@@ -84,13 +85,18 @@ class JAwsCrt(JMqtt):
         if trusted is not None and trusted not in self._trusted:
             verifying.verify(options, deadline, self._dialling)
         self._trusted.discard(trusted)
-        self._link = Link(self, options)
+        link = self._link
+        if link is not None and link.options != options:
+            link.close(False)
+            link = None
+        self._link = link or Link(self, options)
         self._link.open(deadline)
         self._trusted.add(trusted)
 
     def _close(self, deliberate: bool) -> None:
-        link, self._link = self._link, None
-        if link is not None:
+        link, goes_on = self._link, self._connection.state in (State.TURNING, State.WAITING)
+        if link is not None and not (goes_on and not self._connection.closing and link.pause()):
+            self._link = None
             link.close(deliberate)
 
     def _publish(self, message: MqttMsg) -> int:

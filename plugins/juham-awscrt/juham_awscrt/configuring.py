@@ -13,8 +13,12 @@ from juham_core.wire.properties import Properties
 
 NO_ACK_TIMEOUT: Final = 2**31
 """Seconds: awscrt's own timeout would forget a publish that the broker may still acknowledge."""
-NO_RECONNECT: Final = 2**31
-"""Milliseconds: the client is stopped at the first failure, and must not be quicker than that."""
+
+
+NEVER: Final = 2**31
+"""Milliseconds: without a session to be kept, the client is stopped at the first failure."""
+AT_ONCE: Final = 1
+"""Milliseconds: where it is not, it is kept from its next attempt until JMqtt makes that one."""
 
 
 class Events(Protocol):
@@ -29,6 +33,7 @@ class Events(Protocol):
 
 def client_options(events: Events, options: Options, loop: transport.Loop) -> Any:
     """Everything awscrt needs for one attempt; raises OptionError for TLS files that cannot be used."""
+    delay = NEVER if options.clean_start else AT_ONCE
     aliases = options.properties.get("topic_alias_maximum", 0)
     incoming = mqtt5.InboundTopicAliasBehaviorType
     sessions = mqtt5.ClientSessionBehaviorType
@@ -41,9 +46,9 @@ def client_options(events: Events, options: Options, loop: transport.Loop) -> An
         websocket_handshake_transform=transport.handshake(options),
         connect_options=connect_packet(options),
         session_behavior=sessions.CLEAN if options.clean_start else sessions.REJOIN_ALWAYS,
-        offline_queue_behavior=mqtt5.ClientOperationQueueBehaviorType.FAIL_ALL_ON_DISCONNECT,
-        min_reconnect_delay_ms=NO_RECONNECT,
-        max_reconnect_delay_ms=NO_RECONNECT,
+        offline_queue_behavior=mqtt5.ClientOperationQueueBehaviorType.FAIL_NON_QOS1_PUBLISH_ON_DISCONNECT,
+        min_reconnect_delay_ms=delay,
+        max_reconnect_delay_ms=delay,
         # JMqtt waits for CONNACK; awscrt's timeout is only there to outlast it.
         connack_timeout_ms=int(options.connect_timeout * 3000) + 1000,
         ack_timeout_sec=NO_ACK_TIMEOUT,

@@ -1,9 +1,10 @@
-"""One connection of one client: an ``awscrt.mqtt5.Client`` that is started once, and what it tells.
+"""One connection of one client, by an ``awscrt.mqtt5.Client``, and the next one in the same session.
 
 The library reconnects by itself and JMqtt does so better: hence a client for each attempt, stopped at the
-first failure. Its callbacks (the methods ``on_...``) come on the thread of its event loop; there the state is
-brought up to date and messages are delivered, and the rest is left to :class:`~juham_awscrt.reports.Reports`
-on another thread.
+first failure. But stopped it forgets what is in flight. So where a session is to be kept its event loop waits
+in the callback that tells of the failure until JMqtt makes the next attempt. The callbacks (the methods
+``on_...``) come on the thread of that event loop; there the state is brought up to date, and the rest is left
+to :class:`~juham_awscrt.reports.Reports` on another thread.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from juham_awscrt.messages import QOS
 from juham_awscrt.reporter import Collected, Reporter
 from juham_awscrt.reports import Reports
 from juham_awscrt.transport import Loop
-from juham_awscrt.verdicts import plain, transport_stood
+from juham_awscrt.verdicts import is_over, plain, transport_stood
 from juham_core.errors import (
     ConnectError,
     ConnectTimeoutError,
@@ -80,6 +81,11 @@ class Link:
         self._begun = threading.Event()
         self._verdict = threading.Event()
         self._stopped = threading.Event()
+        self._paused = threading.Event()
+        self._gate = threading.Event()
+        self.accepted = self.resumed = False
+        self.complete = True
+        """True while awscrt has all that JMqtt takes to be in flight."""
         self._error: Exception | None = None
         self._keys = itertools.count(1)
         self._unacknowledged: dict[int, Any] = {}
@@ -109,12 +115,10 @@ class Link:
         """
         attempt = self.backend._dialling
         attempt.is_ended_by(self._give_up)
-        try:
-            self.client = self._messages.make_client(client_options(self, self.options, self._loop), self)
-        except RuntimeError as exc:
-            raise ConnectError(f"awscrt does not take the options: {exc}") from exc
-        self.client.start()
-        self._begun.wait(STOP_TIMEOUT)  # stopped before it has begun, awscrt would not tell that it has
+        if self.client is None:
+            self._start()
+        else:
+            self._go_on()
         where = self.options.describe()
         under_way = self._under_way(deadline)
         attempt.check()
@@ -143,6 +147,43 @@ class Link:
         self._loop.connected()
         return True
 
+    def _start(self) -> None:
+        try:
+            self.client = self._messages.make_client(client_options(self, self.options, self._loop), self)
+        except RuntimeError as exc:
+            raise ConnectError(f"awscrt does not take the options: {exc}") from exc
+        self.client.start()
+        self._begun.wait(STOP_TIMEOUT)  # stopped before it has begun, awscrt would not tell that it has
+
+    def _go_on(self) -> None:
+        """After :meth:`pause`: have awscrt make its next attempt."""
+        self.resumed = True
+        self._error = None
+        self._verdict.clear()
+        self._reports.muted = False
+        self._paused.clear()
+        self._gate.set()
+
+    def pause(self) -> bool:
+        """End the connection, but for the session: what is in flight will be sent again, with DUP.
+
+        Stopped, awscrt would forget it. False if there is nothing to be kept, or not all of it is there.
+        """
+        if self.options.clean_start or not self.accepted:
+            return False
+        self._up = False
+        self._reports.muted = True
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while not self._paused.wait(LOOK):
+            self._loop.shut_down()
+            if time.monotonic() > deadline or self._stopped.is_set():
+                return False
+        reported = threading.Event()
+        self._reporter.put(reported.set)
+        reported.wait(STOP_TIMEOUT)
+        self._unacknowledged.clear()
+        return self.complete and not self._held
+
     def _give_up(self) -> None:
         """End the wait of :meth:`open`; on any thread."""
         self._loop.shut_down()
@@ -158,6 +199,7 @@ class Link:
         if client is not None:
             # Without a packet to send awscrt just closes the socket.
             client.stop(mqtt5.DisconnectPacket() if deliberate else None)
+            self._gate.set()
             stopped = self._await_stop(hurry=not was_up)
             del client  # not before: awscrt may still be calling on its behalf
             self._await_end(stopped)
@@ -328,14 +370,14 @@ class Link:
     def on_accepted(self, data: Any) -> None:
         """Take a CONNACK that accepts."""
         self._loop_thread = threading.get_ident()
-        self._up = True
+        self._up = self.accepted = True
         self._reporter.put(self._reports.accepted, data.connack_packet)
         self._reporter.put(self._verdict.set)
 
     def on_failure(self, data: Any) -> None:
         """Take a CONNACK that refuses, or the end of the attempt for another reason."""
-        self._stop_client()
         connack, error = data.connack_packet, data.exception
+        pauses = self._may_pause(error, connack)
         if connack is not None:
             self._reporter.put(self._reports.refused, connack)
         elif self._verdict.is_set() or transport_stood(error, self.options):
@@ -343,14 +385,33 @@ class Link:
         else:
             self._error = error
         self._reporter.put(self._verdict.set)
+        if pauses:
+            self._wait_at_gate()
 
     def on_disconnection(self, data: Any) -> None:
         """Take the end of a connection that stood, for whatever reason."""
         self._up = False
-        self._stop_client()
+        pauses = self._may_pause(data.exception, data.disconnect_packet)
         with self._sent:
             self._sent.notify_all()
         self._reporter.put(self._reports.lost, data.exception, data.disconnect_packet)
+        if pauses:
+            self._wait_at_gate()
+
+    def _may_pause(self, error: Exception, packet: Any) -> bool:
+        """Keep awscrt from trying again by itself: stop it, unless it has to remember what is in flight."""
+        keeps = self.accepted and not self.options.clean_start
+        pauses = keeps and packet is None and is_over(error)
+        if pauses:
+            self._paused.set()
+        else:
+            self._stop_client()
+        return pauses
+
+    def _wait_at_gate(self) -> None:
+        """Keep the event loop from going on until it is time; without a connection it has nothing to do."""
+        self._gate.wait()
+        self._gate.clear()
 
     def received(
         self, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties | None, handle: Any

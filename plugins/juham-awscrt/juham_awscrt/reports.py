@@ -40,7 +40,8 @@ class Reports:
         """Report a CONNACK that accepts."""
         if not self.muted:
             found = props.from_library(connack, props.CONNACK)
-            self._backend._connack(connack.session_present, code_of(connack.reason_code), found)
+            code = code_of(connack.reason_code)
+            self._backend._connack(connack.session_present, code, found, resent=self._link.resumed)
 
     def refused(self, connack: Any) -> None:
         """Report a CONNACK that refuses."""
@@ -115,13 +116,16 @@ class Reports:
         error = exceptions.from_code(error_code)
         if is_refusal(error):
             self._backend._acknowledged(key, IMPLEMENTATION_SPECIFIC, Properties(reason_string=str(error)))
-        # Any other error: the connection ends, and the next one brings the message again.
+        else:  # the connection ends, and the next one brings the message again
+            self._link.complete = False
 
     def not_passed_on(self, key: int, error: JuhamError) -> None:
         """Report that awscrt did not take a message."""
         if not key:
             self._backend.statistics.dropped["not sent"] += 1
-        elif not isinstance(error, NotConnectedError):  # else the next connection brings it again
+        elif isinstance(error, NotConnectedError):  # the next connection brings it again
+            self._link.complete = False
+        else:
             self._backend._acknowledged(key, IMPLEMENTATION_SPECIFIC, Properties(reason_string=str(error)))
 
     def subscribed(self, count: int, key: int, future: Future[Any]) -> None:

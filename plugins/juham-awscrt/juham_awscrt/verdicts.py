@@ -34,6 +34,11 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, PublishError) or getattr(error, "name", "") in _BAD_PACKETS
 
 
+def is_over(error: BaseException) -> bool:
+    """True if with this error nothing is left of the connection; else awscrt tells it beforehand."""
+    return not getattr(error, "name", "").startswith("AWS_ERROR_MQTT5_")
+
+
 def plain(options: Options) -> bool:
     """True if CONNECT is the first thing to be sent: neither TLS nor websockets come before it."""
     return not options.tls and options.transport != "websockets"
