@@ -100,18 +100,18 @@ class JAwsCrt(JMqtt):
             link.close(deliberate)
 
     def _publish(self, message: MqttMsg) -> int:
-        return self._connected().publish(message)
+        return self._connected().sending.publish(message)
 
     def _subscribe(self, subscriptions: list[Subscription]) -> int:
-        return self._connected().subscribe(subscriptions)
+        return self._connected().sending.subscribe(subscriptions)
 
     def _unsubscribe(self, topic_filters: list[str]) -> int:
-        return self._connected().unsubscribe(topic_filters)
+        return self._connected().sending.unsubscribe(topic_filters)
 
     def _ack(self, mid: int, qos: int) -> None:  # noqa: ARG002 - awscrt acknowledges QoS 1 only
         link = self._link
         if link is not None:
-            link.acknowledge(mid)
+            link.incoming.acknowledge(mid)
 
     def _connected(self) -> Link:
         link = self._link

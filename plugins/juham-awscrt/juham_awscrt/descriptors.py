@@ -23,6 +23,8 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 LISTED: Final = Path("/proc/self/fdinfo").is_dir()
 """True where the system tells."""
+LOOK: Final = 0.02
+"""Seconds between two looks at what is watched."""
 _TRIES: Final = 10
 
 _making = threading.Lock()
@@ -43,7 +45,7 @@ def made_with_epoll(make: Callable[[], T]) -> tuple[T, int | None]:
         return made, None
 
 
-def connected(epoll: int) -> bool:
+def connected(epoll: int | None) -> bool:
     """True once an epoll instance watches a socket that is connected; its packets then go out at once."""
     found = False
     for sock in _watched(epoll):
@@ -54,8 +56,8 @@ def connected(epoll: int) -> bool:
     return found
 
 
-def writable(epoll: int, timeout: float) -> bool:
-    """True if the sockets that an epoll instance watches take what is sent, within so many seconds each."""
+def writable(epoll: int | None, timeout: float) -> bool:
+    """False if a socket that an epoll instance watches has taken nothing for so many seconds."""
     for sock in _watched(epoll):
         room = select.poll()
         room.register(sock, select.POLLOUT)
@@ -64,7 +66,7 @@ def writable(epoll: int, timeout: float) -> bool:
     return True
 
 
-def shut_down(epoll: int) -> None:
+def shut_down(epoll: int | None) -> None:
     """End the connections of all sockets that an epoll instance watches, and those that are being made."""
     for sock in _watched(epoll):
         with contextlib.suppress(OSError):
@@ -80,8 +82,10 @@ def _epolls() -> set[int]:
     return found
 
 
-def _watched(epoll: int) -> Iterator[socket.socket]:
+def _watched(epoll: int | None) -> Iterator[socket.socket]:
     """The sockets that an epoll instance watches, each for as long as the loop over them deals with it."""
+    if epoll is None:
+        return
     try:
         told = Path(f"/proc/self/fdinfo/{epoll}").read_text()
     except OSError:  # closed meanwhile

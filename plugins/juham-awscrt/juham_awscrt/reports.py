@@ -72,7 +72,7 @@ class Reports:
             log.warning("%s: dropped a message whose topic MQTT forbids", self._backend.name)
         if mid and not self._link.options.manual_ack:
             # Once it is handled: so the broker's window bounds what waits here.
-            self._backend._delivery.after(partial(self._link.acknowledge, mid))
+            self._backend._delivery.after(partial(self._link.incoming.acknowledge, mid))
 
     def received_many(self, messages: list[MqttMsg]) -> None:
         """Report messages that have come one after the other."""

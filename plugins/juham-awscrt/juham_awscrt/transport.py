@@ -23,22 +23,9 @@ class Loop:
     """
 
     def __init__(self) -> None:
-        group, self._epoll = descriptors.made_with_epoll(lambda: io.EventLoopGroup(1))
+        group, self.epoll = descriptors.made_with_epoll(lambda: io.EventLoopGroup(1))
         self._ended: threading.Event = group.shutdown_event
         self.bootstrap: Any = io.ClientBootstrap(group, io.DefaultHostResolver(group))
-
-    def connected(self) -> bool:
-        """True if a socket is seen to be connected, which then sends small packets at once."""
-        return self._epoll is not None and descriptors.connected(self._epoll)
-
-    def writable(self, timeout: float) -> bool:
-        """False if a socket is seen that has taken nothing for so many seconds."""
-        return self._epoll is None or descriptors.writable(self._epoll, timeout)
-
-    def shut_down(self) -> None:
-        """End all connections that are seen, and those that are being made; not after :meth:`release`."""
-        if self._epoll is not None:
-            descriptors.shut_down(self._epoll)
 
     def close(self, timeout: float) -> bool:
         """End it once nothing uses it any more; False if that takes longer than ``timeout`` seconds."""

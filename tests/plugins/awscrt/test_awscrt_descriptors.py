@@ -126,7 +126,7 @@ def test_a_broker_that_never_reads_is_given_up(make, begin, listener):
     peer = listener.welcome()
     client.wait_until_connected(5)
     client.publish("a", bytes(10_000_000))  # more than the network takes
-    eventually(lambda: not client._link._loop.writable(0.1))
+    eventually(lambda: not descriptors.writable(client._link.loop.epoll, 0.1))
     peer.send(*[Publish("a", b"x", 1, packet_id=number) for number in range(1, 600)])
     client.loop_start()
     listener.welcome()

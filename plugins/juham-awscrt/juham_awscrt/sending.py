@@ -1,0 +1,176 @@
+"""What goes out over a connection: publishes, requests, and their order."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from awscrt import mqtt5
+
+from juham_awscrt.messages import QOS
+from juham_awscrt.reporter import Collected
+from juham_core.errors import JuhamError, NotConnectedError, PublishError, QueueFullError
+from juham_core.message import MqttMsg
+from juham_core.wire.packets import Subscription
+
+if TYPE_CHECKING:
+    from juham_awscrt.link import Link
+
+MAX_UNSENT: Final = 64 * 1024 * 1024
+"""Bytes that messages of QoS 0 may take before they are on the wire; awscrt itself has no bound."""
+OVERHEAD: Final = 2_500
+"""What awscrt keeps of each of them beside its payload, as measured: a future, packets in C and in Python."""
+
+
+class Sending:
+    """What one connection is given to send."""
+
+    def __init__(self, link: Link) -> None:
+        self.held: deque[tuple[Callable[[], None], Callable[[JuhamError], None]]] = deque()
+        """What awscrt is to be told later, on another thread than its own."""
+        self._link = link
+        self._keys, self._reporter, self._reports = link.keys, link.reporter, link.reports
+        self._messages = link.messages
+        self._pubacks: Collected[int] = Collected(self._reporter, self._reports.acknowledged)
+        self._unsent = 0
+        self._sent = threading.Condition()
+
+    def flush(self, timeout: float) -> None:
+        """Wait until QoS 0 is on the wire, for as many seconds and the connection lasts."""
+        with self._sent:
+            self._sent.wait_for(lambda: not self._unsent or not self._link.up, timeout)
+
+    def stop(self) -> None:
+        """Take note that the connection has ended."""
+        with self._sent:
+            self._sent.notify_all()
+
+    def publish(self, message: MqttMsg) -> int:
+        """Hand over a message."""
+        if self._link.client is None or not self._link.up:
+            raise NotConnectedError("the connection has ended")
+        key = 0
+        if message.qos:
+            key = next(self._keys)
+        else:
+            with self._sent:
+                if self._unsent >= MAX_UNSENT:
+                    raise QueueFullError(
+                        f"awscrt has not sent what takes {self._unsent:,} bytes of memory: "
+                        "the message was not accepted; publish slower"
+                    )
+                self._unsent += len(message.payload) + OVERHEAD
+        if self._has_to_wait():
+            self._wait_in_line(
+                partial(self._pass_on, key, message), partial(self._reports.not_passed_on, key)
+            )
+        else:
+            self._pass_on(key, message)
+        return key
+
+    def subscribe(self, subscriptions: list[Subscription]) -> int:
+        """Send one SUBSCRIBE."""
+        packet = mqtt5.SubscribePacket(
+            [
+                mqtt5.Subscription(
+                    one.topic_filter,
+                    QOS[one.qos],
+                    one.no_local,
+                    one.retain_as_published,
+                    mqtt5.RetainHandlingType(one.retain_handling),
+                )
+                for one in subscriptions
+            ],
+            subscriptions[0].identifier or None,
+        )
+        return self._hand_over("subscribe", packet, partial(self._reports.subscribed, len(subscriptions)))
+
+    def unsubscribe(self, topic_filters: list[str]) -> int:
+        """Send one UNSUBSCRIBE."""
+        packet = mqtt5.UnsubscribePacket(topic_filters)
+        return self._hand_over("unsubscribe", packet, self._reports.unsubscribed)
+
+    def _has_to_wait(self) -> bool:
+        """True where awscrt must not be told at once.
+
+        What it is told on its own thread it prefers to what others have told it before.
+        """
+        return bool(self.held) or threading.get_ident() == self._link.loop_thread
+
+    def _wait_in_line(self, call: Callable[[], None], failed: Callable[[JuhamError], None]) -> None:
+        self.held.append((call, failed))
+        self._reporter.put(self._pass_on_held)
+
+    def _pass_on_held(self) -> None:
+        """Tell awscrt what it was to be told on its own thread, and what has come after that."""
+        held = self.held
+        while held:
+            call, failed = held[0]
+            try:
+                call()
+            except JuhamError as exc:
+                failed(exc)
+            held.popleft()  # only now: until then it keeps others from overtaking it
+
+    def _pass_on(self, key: int, message: MqttMsg) -> None:
+        client, size = self._link.client, len(message.payload) + OVERHEAD
+        answered = partial(self._on_puback, key) if key else partial(self._on_sent, size)
+        try:
+            self._messages.publish(client, message, answered)
+        except Exception as exc:
+            if not key:
+                self._one_sent(size)
+            if client is None:
+                raise NotConnectedError("the connection has ended") from exc
+            raise PublishError(f"awscrt does not publish: {exc}") from exc
+
+    def _hand_over(self, what: str, packet: Any, report: Callable[[int, Future[Any]], None]) -> int:
+        """Make a request; its answer will be reported with the key that this returns."""
+        key = next(self._keys)
+        call = partial(self._request, what, packet, partial(self._reporter.put, report, key))
+        if self._has_to_wait():
+            self._wait_in_line(call, lambda exc: report(key, _failed(exc)))
+        else:
+            call()
+        return key
+
+    def _request(self, what: str, packet: Any, answered: Callable[[Future[Any]], None]) -> None:
+        self._call(what, packet).add_done_callback(answered)
+
+    def _call(self, what: str, packet: Any) -> Future[Any]:
+        """Call the client's method; whatever error of the library that raises is translated here."""
+        client = self._link.client
+        if client is None or not self._link.up:
+            raise NotConnectedError("the connection has ended")
+        try:
+            answer: Future[Any] = getattr(client, what)(packet)
+        except Exception as exc:
+            raise PublishError(f"awscrt does not {what}: {exc}") from exc
+        return answer
+
+    def _on_sent(self, size: int, error_code: int, *_nothing: Any) -> None:
+        if error_code and not self._reports.muted:
+            self._link.backend._statistics.dropped["not sent"] += 1
+        self._one_sent(size)
+
+    def _on_puback(self, key: int, error_code: int, _qos: int, code: Any, reason: Any, pairs: Any) -> None:
+        if error_code or code or reason is not None or pairs:
+            self._reporter.put(self._reports.answered, key, error_code, code, reason, pairs)
+            return
+        self._pubacks.add(key)
+
+    def _one_sent(self, size: int) -> None:
+        with self._sent:
+            self._unsent -= size
+            if not self._unsent:
+                self._sent.notify_all()
+
+
+def _failed(error: JuhamError) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
