@@ -84,6 +84,7 @@ class Link:
             self._start()
         else:
             self._go_on()
+        self._begun.wait(STOP_TIMEOUT)  # stopped before it has begun, awscrt would not tell that it has
         where = self.options.describe()
         under_way = self._under_way(deadline)
         attempt.check()
@@ -118,7 +119,6 @@ class Link:
         except RuntimeError as exc:
             raise ConnectError(f"awscrt does not take the options: {exc}") from exc
         self.client.start()
-        self._begun.wait(STOP_TIMEOUT)  # stopped before it has begun, awscrt would not tell that it has
 
     def _go_on(self) -> None:
         """After :meth:`pause`: have awscrt make its next attempt."""
@@ -127,6 +127,7 @@ class Link:
         self._verdict.clear()
         self.reports.muted = False
         self._paused.clear()
+        self._begun.clear()
         self._gate.set()
 
     def pause(self) -> bool:
@@ -222,7 +223,7 @@ class Link:
     def on_failure(self, data: Any) -> None:
         """Take a CONNACK that refuses, or the end of the attempt for another reason."""
         connack, error = data.connack_packet, data.exception
-        pauses = self._may_pause(error, connack)
+        pauses = self._may_pause(error)
         if connack is not None:
             self.reporter.put(self.reports.refused, connack)
         elif self._verdict.is_set() or transport_stood(error, self.options):
@@ -236,17 +237,18 @@ class Link:
     def on_disconnection(self, data: Any) -> None:
         """Take the end of a connection that stood, for whatever reason."""
         self.up = False
-        pauses = self._may_pause(data.exception, data.disconnect_packet)
+        pauses = self._may_pause(data.exception)
         self.sending.stop()
         self.reporter.put(self.reports.lost, data.exception, data.disconnect_packet)
         if pauses:
             self._wait_at_gate()
 
-    def _may_pause(self, error: Exception, packet: Any) -> bool:
+    def _may_pause(self, error: Exception) -> bool:
         """Keep awscrt from trying again by itself: stop it, unless it has to remember what is in flight."""
         keeps = self.accepted and not self.options.clean_start
-        pauses = keeps and packet is None and is_over(error)
+        pauses = keeps and (is_over(error) or self.loop.epoll is not None)
         if pauses:
+            shut_down(self.loop.epoll)  # awscrt itself ends what it has given up only when it goes on
             self._paused.set()
         else:
             self._stop_client()

@@ -35,7 +35,7 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def is_over(error: BaseException) -> bool:
-    """True if with this error nothing is left of the connection; else awscrt tells it beforehand."""
+    """True if with this error nothing is left of the connection; else awscrt tells it before it ends it."""
     return not getattr(error, "name", "").startswith("AWS_ERROR_MQTT5_")
 
 

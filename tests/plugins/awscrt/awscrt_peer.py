@@ -72,9 +72,10 @@ class Peer:
         assert isinstance(packet, kind), packet
         return packet
 
-    def send(self, *packets: Packet) -> None:
+    def send(self, *packets: Packet | bytes) -> None:
         protocol = self._decoder.protocol or MQTT_5
-        self._socket.sendall(b"".join(encode(packet, protocol) for packet in packets))
+        encoded = [each if isinstance(each, bytes) else encode(each, protocol) for each in packets]
+        self._socket.sendall(b"".join(encoded))
 
     def close(self) -> None:
         self._socket.close()

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -99,9 +97,7 @@ def test_subscription_identifiers_arrive(played):
 
 
 def test_topic_aliases_go_both_ways(played):
-    client, peer = played(
-        properties=Properties(topic_alias_maximum=5), connack={"topic_alias_maximum": 5}
-    )
+    client, peer = played(properties=Properties(topic_alias_maximum=5), connack={"topic_alias_maximum": 5})
     inbox = Inbox()
     client.on_message = inbox
     peer.send(Publish("a/long/topic", b"1", properties=Properties(topic_alias=2)))
@@ -448,66 +444,3 @@ def test_a_packet_larger_than_connect_allows_is_delivered_nevertheless(make, beg
     assert [len(message.payload) for message in inbox.take(11)] == [1_000_000, *[1] * 9, 2]
     with pytest.raises(NotSupportedError, match="limit to the size"):
         client.configure(max_packet_size=10_000)
-
-
-def lose_one(make, listener, begin, **options):
-    """A client whose publish was under way when its connection was lost, and the receipt."""
-    client = begin(make(port=listener.port, reconnect_min=0.01, clean_start=False, **options))
-    peer = listener.welcome()
-    client.wait_until_connected(5)
-    receipt = client.publish("a", b"x", qos=1)
-    return client, receipt, peer
-
-
-def test_what_was_in_flight_goes_on_in_its_session(make, listener, begin):
-    client, receipt, peer = lose_one(make, listener, begin, client_id="same")
-    sent = peer.expect(Publish)
-    for _ in range(2):
-        peer.close()
-        peer = listener.welcome(session_present=True)
-        again = peer.expect(Publish)
-        assert (again.packet_id, again.dup, again.payload) == (sent.packet_id, True, b"x")
-    assert not receipt.done()
-    peer.send(Puback(again.packet_id))
-    receipt.wait(5)
-    assert client.statistics.resent == 2
-
-
-def test_what_was_in_flight_goes_out_anew_where_the_next_attempt_differs(make, listener, begin):
-    passwords = iter(["first", "second"])
-    options = {"client_id": "same", "credentials": lambda _options: ("user", next(passwords))}
-    _, receipt, peer = lose_one(make, listener, begin, **options)
-    peer.expect(Publish)
-    peer.close()
-    peer = listener.welcome(session_present=True)
-    assert peer.connect.password == b"second"
-    again = peer.expect(Publish)
-    assert (again.dup, again.payload) == (False, b"x")
-    peer.send(Puback(again.packet_id))
-    receipt.wait(5)
-
-
-def test_a_program_may_end_while_its_session_waits_for_the_next_attempt():
-    """The event loop's thread then waits in Python's code."""
-    program = subprocess.run(
-        [sys.executable, "-c", ENDS_OFFLINE], capture_output=True, timeout=60, check=False
-    )
-    assert (program.returncode, program.stdout) == (0, b"offline\n"), program.stderr
-
-
-ENDS_OFFLINE = """
-import sys, threading
-import juham_core as juham
-from juham_core.testing.faults import FaultBroker
-
-broker, lost = FaultBroker().start(), threading.Event()
-client = juham.create("awscrt", client_id="ends", clean_start=False, reconnect_min=60, port=broker.port)
-client.on_disconnect = lambda *_: lost.set()
-client.connect_to_server("127.0.0.1")
-client.wait_until_connected(10)
-client.loop_start()
-broker.reset()
-assert lost.wait(10) and client._link._paused.wait(10)
-print("offline", flush=True)
-broker.stop()
-"""
