@@ -78,6 +78,8 @@ class FaultLink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         how = f"reset: {exc}" if exc else "closed by the client" if self._eof else "closed by the broker"
         self._ended = True
+        if self._transport is not None:
+            self._transport.close()  # Python 3.10's TLS transports do not know that they are
         self._log("lost", how, sent=False)
         self._owner.state.lost(self)
         self._owner.gone(self)

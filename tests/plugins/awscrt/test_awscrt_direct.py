@@ -90,10 +90,15 @@ def test_what_an_inline_handler_publishes_does_not_overtake_what_others_have(way
 def test_a_handler_that_asks_for_its_thread_leaves_none_behind(way, connect, topic):
     client = connect(handlers="inline")
     asked = Inbox()
-    client.on_message = lambda *_: asked(None, None, threading.current_thread())
+
+    def handler(*_args):
+        thread = threading.current_thread()
+        asked(None, None, (thread, thread in threading.enumerate()))
+
+    client.on_message = handler
     client.subscribe(topic, 0).wait(5)
     client.publish(topic, b"x")
-    thread = asked.get()
-    assert thread.ident in [each.ident for each in threading.enumerate()]
+    thread, is_known = asked.get()
+    assert is_known
     client.disconnect_from_server()
     eventually(lambda: thread not in threading.enumerate())
