@@ -49,7 +49,10 @@ def encode_payload(payload: object) -> bytes:
             raise _too_large(len(payload))
         data = bytes(payload)
     elif isinstance(payload, int | float):
-        data = str(payload).encode()
+        try:
+            data = str(payload).encode()
+        except ValueError as exc:  # Python writes no int of so many digits
+            raise PayloadError(f"the payload is an int that has no decimal text: {exc}") from exc
     else:
         raise PayloadError(
             "a payload is str, bytes, bytearray, memoryview, int, float or None, "

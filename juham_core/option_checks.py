@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from juham_core import credentials
 from juham_core.errors import NotSupportedError, OptionError
 from juham_core.message import check_qos
 from juham_core.topics import check_topic
-from juham_core.wire.terms import MQTT_5, MQTT_311
+from juham_core.wire.terms import MQTT_5, MQTT_311, Will
 
 if TYPE_CHECKING:
     from juham_core.options import Options
@@ -46,8 +47,9 @@ def check(options: Options) -> None:
     if options.reconnect_max < options.reconnect_min:
         raise OptionError("the option 'reconnect_max' is at least 'reconnect_min'")
     _check_outbox(options)
-    for name in ("client_id", "username"):
+    for name in ("host", "bind_address", "client_id", "username"):
         _check_text(name, getattr(options, name))
+    _check_paths(options)
     _check_password(options.password)
     credentials.check(options)
     _check_connect(options)
@@ -76,12 +78,26 @@ def _check_connect(options: Options) -> None:
         secret = options.password if options.password is not None else options.password_file
         if secret is not None and options.username is None:
             raise OptionError("MQTT 3.1.1 has no password without a username (section 3.1.2.9)")
-        if options.properties or (options.will and options.will.properties):
+        if options.properties or (isinstance(options.will, Will) and options.will.properties):
             raise NotSupportedError("CONNECT carries properties only under MQTT 5: add protocol=5")
-    options.properties.check_allowed("connect")
-    if options.will is not None:
-        check_topic(options.will.topic)
-        check_qos(options.will.qos)
+    if options.properties:
+        # Few have any, and the codec takes long to import.
+        from juham_core.wire.property_codec import encode_properties  # noqa: PLC0415
+
+        encode_properties(options.properties, "connect")
+    _check_will(options.will)
+
+
+def _check_will(will: Any) -> None:
+    if will is None:
+        return
+    if not isinstance(will, Will):
+        raise OptionError(f"the option 'will' is a Will, not {type(will).__name__}; see will_set()")
+    check_topic(will.topic)
+    check_qos(will.qos)
+    payload: Any = will.payload
+    if not isinstance(payload, bytes) or len(payload) > 0xFFFF:
+        raise OptionError("the payload of the option 'will' is bytes, 65,535 at most; see will_set()")
 
 
 _RANGES: Final = (
@@ -102,6 +118,16 @@ _RANGES: Final = (
 def _check_text(name: str, value: Any) -> None:
     if value is not None and (not isinstance(value, str) or "\0" in value or not _fits(value)):
         raise OptionError(f"the option {name!r} is a str without NUL of at most 65,535 bytes in UTF-8")
+
+
+def _check_paths(options: Options) -> None:
+    for name in ("ca_certs", "certfile", "keyfile"):
+        value = getattr(options, name)
+        if value is not None and (not isinstance(value, str | os.PathLike) or "\0" in os.fspath(value)):
+            raise OptionError(f"the option {name!r} is the path of a file, not {value!r}")
+    path: Any = options.path
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise OptionError(f"the option 'path' of a websocket begins with '/', unlike {path!r}")
 
 
 def _fits(value: str) -> bool:

@@ -361,7 +361,7 @@ class Backend(ABC):
             self._open(options)
         except ConnectError:
             raise
-        except OSError as exc:
+        except (OSError, UnicodeError) as exc:  # the latter for a host that cannot be the name of one
             self._dialling.check()  # then it is no fault of the network's
             raise unreachable(exc, options) from exc
         finally:

@@ -74,7 +74,7 @@ def _advice(exc: Exception, options: Options) -> str:
 
     if isinstance(exc, ConnectionRefusedError):
         return "; does a broker listen there?"
-    if isinstance(exc, socket.gaierror):
+    if isinstance(exc, socket.gaierror | UnicodeError):
         return "; is the name of the host right?"
     if isinstance(exc, FileNotFoundError) and options.transport == "unix":
         return "; does a broker listen on this socket?"

@@ -1,6 +1,7 @@
 """Bad input raises at the call, typed, and nothing comes of it; the kit asks every backend for most of it."""
 
 import secrets
+import sys
 
 import pytest
 from waiting import Inbox
@@ -95,6 +96,12 @@ def test_qos(create, qos):
 def test_payload_of_another_type(create, kind):
     with pytest.raises(juham.PayloadError):
         create().publish("a", OTHER_PAYLOADS[kind], qos=1)
+
+
+@pytest.mark.skipif(not hasattr(sys, "set_int_max_str_digits"), reason="this Python writes any int")
+def test_payload_of_too_many_digits(create):
+    with pytest.raises(juham.PayloadError, match="digits"):
+        create().publish("a", 10**5000, qos=1)
 
 
 @pytest.mark.parametrize("wrap", [bytes, memoryview])

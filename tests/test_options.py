@@ -66,6 +66,18 @@ def test_a_change_is_checked_and_leaves_the_original():
         ("close_timeout", float("inf")),
         ("port", -1),
         ("host", ""),
+        ("host", 7),
+        ("host", "a\0b"),
+        ("host", "\udc80"),
+        ("bind_address", 7),
+        ("bind_address", "\0"),
+        ("ca_certs", 7),
+        ("certfile", "a\0b"),
+        ("path", "mqtt"),
+        ("path", None),
+        ("will", "a/topic"),
+        ("will", Will("a", "text")),
+        ("will", Will("a", b"x" * 65_536)),
         ("transport", "pigeon"),
         ("protocol", 3),
         ("client_id", 7),
@@ -92,6 +104,8 @@ def test_what_does_not_go_together():
 def test_what_connect_carries_is_checked():
     with pytest.raises(InvalidArgumentError, match="CONNECT"):
         Options(protocol=5, properties=Properties(content_type="text/plain"))
+    with pytest.raises(InvalidArgumentError, match="receive_maximum"):
+        Options(protocol=5, properties=Properties(receive_maximum=0))
     with pytest.raises(TopicError):
         Options(will=Will("a/#"))
     with pytest.raises(QosError):

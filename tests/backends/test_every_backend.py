@@ -207,6 +207,14 @@ def test_a_socket_that_is_not_there_is_told(backend, tmp_path):
     assert str(raised.value).endswith("; does a broker listen on this socket?")
 
 
+@pytest.mark.needs("tcp")
+@pytest.mark.parametrize("host", ["broker..local", "x" * 64])
+def test_a_host_that_no_name_can_be_is_told(create, host):
+    client = create(host=host, connect_timeout=2.0)
+    with pytest.raises(juham.ConnectError):
+        client.connect_to_server()
+
+
 @pytest.mark.needs("tls")
 @pytest.mark.lacks("in_process")
 def test_a_port_that_does_not_speak_tls_is_told(backend):
