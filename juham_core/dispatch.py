@@ -103,6 +103,7 @@ class Dispatcher:
         """Run in a thread of its own; False if one runs already, which then goes on if it was to stop."""
         with self._changed:
             self._stopping = False
+            self._changed.notify_all()  # a stop on another thread has been overtaken
             if self._runner is not None:
                 return False
             self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
@@ -120,6 +121,7 @@ class Dispatcher:
             if self.current:
                 return
             self._stopping = False
+            self._changed.notify_all()  # as above
             if self._runner is not None:
                 self._changed.wait_for(lambda: self._runner is None)
                 return

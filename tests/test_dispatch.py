@@ -101,6 +101,28 @@ def test_started_again_while_the_last_call_of_a_stop_goes_on(dispatcher):
     calls.next()
 
 
+def test_a_stop_that_waits_ends_when_another_thread_starts_again(dispatcher):
+    blocking, stopping = Blocking(), threading.Event()
+    dispatcher.start()
+    dispatcher.put(blocking)
+    assert blocking.entered.wait(PATIENCE)
+
+    class Told(threading.Condition):
+        def wait_for(self, predicate, timeout=None):
+            stopping.set()
+            return super().wait_for(predicate, timeout)
+
+    dispatcher._changed = Told(threading.RLock())
+    thread = threading.Thread(target=dispatcher.stop)
+    thread.start()
+    assert stopping.wait(PATIENCE)
+    dispatcher.start()
+    thread.join(PATIENCE)
+    ended = not thread.is_alive()
+    blocking.go_on.set()
+    assert ended
+
+
 def test_stopped_and_started_inside_a_call(dispatcher):
     calls = Recorder()
 
