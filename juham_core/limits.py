@@ -6,6 +6,7 @@ one, that would go on for ever.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from juham_core.message import MqttMsg
@@ -63,12 +64,41 @@ class BrokerLimits:
 
     def on_subscribe(self, subscription: Subscription) -> int | None:
         """The reason code with which the broker would refuse a subscription, or None."""
+        if not self.fitting([subscription]):
+            return PACKET_TOO_LARGE
         group, topic_filter = split_share(subscription.topic_filter)
         if group is not None and not self._shared:
             return SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
         if not self._wildcards and ("+" in topic_filter or "#" in topic_filter):
             return WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
         return None
+
+    def on_filter(self, asked: Subscription | str) -> int | None:
+        """As :meth:`on_subscribe`, or of a subscription that is to be ended."""
+        if isinstance(asked, Subscription):
+            return self.on_subscribe(asked)
+        return None if self.fitting([asked]) else PACKET_TOO_LARGE
+
+    def fitting(self, filters: Sequence[Subscription | str]) -> int:
+        """How many of these, from the first on, one packet may have: SUBSCRIBE, or UNSUBSCRIBE for str."""
+        if self._size is None:
+            return len(filters)
+        size = 3  # packet identifier and length of the properties
+        for count, each in enumerate(filters):
+            if isinstance(each, str):
+                size += 2 + len(each.encode())
+            else:
+                size += 3 + len(each.topic_filter.encode())
+                if not count and each.identifier:
+                    size += 1 + _varint(each.identifier)
+            if 1 + _varint(size) + size > self._size:
+                return count
+        return len(filters)
+
+
+def _varint(number: int) -> int:
+    """The bytes that a variable byte integer takes (section 1.5.5)."""
+    return 1 + (number > 127) + (number > 16_383) + (number > 2_097_151)
 
 
 def _refusal(code: int, takes: str) -> tuple[int, Properties]:

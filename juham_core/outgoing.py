@@ -87,6 +87,15 @@ class SubscribeRequest:
         self.receipts = receipts
         self.sent_at = 0.0
 
+    @property
+    def filters(self) -> list[Subscription]:
+        """What it is made of."""
+        return self.subscriptions
+
+    def of(self, filters: list[Any]) -> SubscribeRequest:
+        """A request for some of these filters, for the same receipts."""
+        return SubscribeRequest(filters, self.receipts)
+
 
 class UnsubscribeRequest:
     """Filters to be given up, and the receipts that wait for the broker to say so."""
@@ -95,6 +104,18 @@ class UnsubscribeRequest:
         self.topic_filters = topic_filters
         self.receipts = receipts
         self.sent_at = 0.0
+
+    @property
+    def filters(self) -> list[str]:
+        """What it is made of."""
+        return self.topic_filters
+
+    def of(self, filters: list[Any]) -> UnsubscribeRequest:
+        """A request for some of these filters, for the same receipts."""
+        return UnsubscribeRequest(filters, self.receipts)
+
+
+Request = SubscribeRequest | UnsubscribeRequest
 
 
 class Library(Protocol):
@@ -351,11 +372,11 @@ class Outgoing:
         return self._library._publish(message)
 
     def _send_control(self, request: SubscribeRequest | UnsubscribeRequest) -> None:
-        request.sent_at = time.monotonic()
-        if self.limits is not None and isinstance(request, SubscribeRequest):
-            request = self._without_refused(request, self.limits)
-            if not request.subscriptions:
+        if self.limits is not None:
+            request = self._within(request, self.limits)
+            if not request.filters:
                 return
+        request.sent_at = time.monotonic()
         try:
             if isinstance(request, SubscribeRequest):
                 self._subscribing.sending()
@@ -375,21 +396,27 @@ class Outgoing:
         if early is not None:
             self._subscribed(*early)
 
-    def _without_refused(self, request: SubscribeRequest, limits: BrokerLimits) -> SubscribeRequest:
-        """Answer for the filters that the broker does not take, and return a request for the others."""
-        codes = [limits.on_subscribe(subscription) for subscription in request.subscriptions]
-        split: tuple[list[Subscription], list[Subscription]] = ([], [])
-        for subscription, code in zip(request.subscriptions, codes, strict=True):
-            split[code is not None].append(subscription)
-        taken, refused = split
-        if not refused:
-            return request
-        self._subscribed(
-            SubscribeRequest(refused, request.receipts), ([code for code in codes if code is not None], None)
-        )
-        rest = SubscribeRequest(taken, request.receipts)
-        rest.sent_at = request.sent_at
-        return rest
+    def _within(self, request: Request, limits: BrokerLimits) -> Request:
+        """Answer for the filters that the broker does not take; return a request for as many as it does.
+
+        Those that make one packet too large come next.
+        """
+        taken: list[Subscription | str] = []
+        refused: list[Subscription | str] = []
+        codes: list[int] = []
+        for each in request.filters:
+            code = limits.on_filter(each)
+            if code is None:
+                taken.append(each)
+            else:
+                refused.append(each)
+                codes.append(code)
+        if refused:
+            self._subscribed(request.of(refused), (codes, None))
+        count = limits.fitting(taken)
+        if count < len(taken):
+            self._controls.appendleft(request.of(taken[count:]))
+        return request.of(taken[:count]) if refused or count < len(taken) else request
 
     def _finish(self, receipt: PublishReceipt, answer: Any) -> None:
         self._acknowledged(receipt, answer)

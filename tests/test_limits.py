@@ -5,7 +5,7 @@ import pytest
 from juham_core.errors import MalformedPacketError
 from juham_core.limits import BrokerLimits
 from juham_core.message import MqttMsg
-from juham_core.wire import MQTT_5, Properties, Publish, Subscription, encode
+from juham_core.wire import MQTT_5, Properties, Publish, Subscribe, Subscription, Unsubscribe, encode
 from juham_core.wire.aliases import TopicAliases
 
 
@@ -41,6 +41,28 @@ def test_subscriptions(topic_filter, code):
     said = Properties(wildcard_subscription_available=0, shared_subscription_available=0)
     assert BrokerLimits.announced(said).on_subscribe(Subscription(topic_filter)) == code
     assert BrokerLimits(Properties()).on_subscribe(Subscription(topic_filter)) is None
+
+
+@pytest.mark.parametrize("identifier", [0, 5, 200, 268_435_455])
+@pytest.mark.parametrize("length", [1, 100, 118, 120, 130, 20_000])
+def test_as_many_filters_as_one_packet_takes(identifier, length):
+    wanted = [Subscription("ü" * length, identifier=identifier), Subscription("b"), Subscription("c")]
+    names = [each.topic_filter for each in wanted]
+    for count in range(1, 4):
+        properties = Properties(subscription_identifier=identifier) if identifier else Properties()
+        for packet, filters in (
+            (Subscribe(1, wanted[:count], properties), wanted),
+            (Unsubscribe(1, names[:count]), names),
+        ):
+            on_the_wire = len(encode(packet, MQTT_5))
+            assert BrokerLimits(Properties(maximum_packet_size=on_the_wire)).fitting(filters) == count
+            assert BrokerLimits(Properties(maximum_packet_size=on_the_wire - 1)).fitting(filters) == count - 1
+
+
+def test_filters_that_no_packet_takes():
+    limits = BrokerLimits.announced(Properties(maximum_packet_size=20))
+    assert limits.on_filter(Subscription("a" * 20)) == limits.on_filter("a" * 20) == 0x95
+    assert limits.on_filter(Subscription("a")) is limits.on_filter("a") is None
 
 
 def test_aliases():

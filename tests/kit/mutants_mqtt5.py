@@ -108,6 +108,11 @@ class JTooLarge(_DropsFromConnack):
     dropped = "maximum_packet_size"
 
 
+@mutant("mqtt5.filters_in_small_packets", "asks for more at a time than the broker takes")
+class JTooManyFilters(_DropsFromConnack):
+    dropped = "maximum_packet_size"
+
+
 @mutant("mqtt5.maximum_qos", "sends at a QoS that the broker does not have")
 class JTooMuchQos(_DropsFromConnack):
     dropped = "maximum_qos"

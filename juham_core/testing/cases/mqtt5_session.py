@@ -7,7 +7,18 @@ from typing import Any
 from juham_core.errors import ConnectError, PublishError, SubscribeError
 from juham_core.testing.definition import FAULTS, case
 from juham_core.testing.kit import Kit
-from juham_core.wire import Disconnect, Properties, Puback, Pubcomp, Pubrec, Suback, Unsuback, Will
+from juham_core.wire import (
+    MQTT_5,
+    Disconnect,
+    Properties,
+    Puback,
+    Pubcomp,
+    Pubrec,
+    Suback,
+    Unsuback,
+    Will,
+    encode,
+)
 
 
 class Mqtt5SessionCases:
@@ -184,6 +195,24 @@ class Mqtt5SessionCases:
         assert [len(packet.payload) for packet in kit.broker.packets("publish")] == [fits]
         assert client.is_connected()
 
+    @case("mqtt5.filters_in_small_packets", on=FAULTS, needs="mqtt_5")
+    def filters_in_small_packets(self, kit: Kit) -> None:
+        """Filters too many for the largest packet that the broker takes go in several (section 3.2.2.3.6)."""
+        kit.broker.before("connack").change(properties=Properties(maximum_packet_size=200))
+        client = kit.connect()
+        names = [f"{kit.topic}/{number}/{'x' * 50}" for number in range(6)]
+        client.subscribe(names, qos=1).wait(kit.patience)
+        assert client.subscriptions == dict.fromkeys(names, 1)
+        with kit.raises(SubscribeError):
+            client.subscribe(f"{kit.topic}/{'x' * 200}").wait(kit.patience)
+        kit.broker.reset()
+        kit.broker.wait_until(lambda: len(_filters(kit, connection=2)) == 6, what="6 filters come back")
+        client.unsubscribe(names).wait(kit.patience)
+        farewells = kit.broker.packets("unsubscribe")
+        assert sum(len(packet.topic_filters) for packet in farewells) == 6
+        sent = [*kit.broker.packets("subscribe"), *farewells]
+        assert max(len(encode(packet, MQTT_5)) for packet in sent) <= 200
+
     @case("mqtt5.maximum_qos", on=FAULTS, needs="mqtt_5")
     def maximum_qos(self, kit: Kit) -> None:
         """A QoS above the broker's maximum fails with PublishError, and nothing is sent (3.2.2.3.4)."""
@@ -293,3 +322,8 @@ class Mqtt5SessionCases:
 def _code_of(error: BaseException) -> int | None:
     code: int | None = getattr(error, "reason_code", None)
     return code
+
+
+def _filters(kit: Kit, connection: int) -> list[str]:
+    packets = kit.broker.packets("subscribe", connection=connection)
+    return [each.topic_filter for packet in packets for each in packet.subscriptions]
