@@ -45,6 +45,19 @@ class _Node(Generic[T]):
             return self.child
         return self.children.get(level) if self.children else None
 
+    def meeting(self, level: str, first: bool) -> Iterator[_Node[T]]:
+        """Where levels lead that have a name in common with this one; ``first``: it is a filter's first."""
+        if level == "+":
+            for name, child in self.named():
+                if not (first and name.startswith("$")):
+                    yield child
+        else:
+            same = self.follow(level)
+            if same is not None:
+                yield same
+        if self.plus is not None and not (first and level.startswith("$")):
+            yield self.plus
+
     def enter(self, level: str) -> _Node[T]:
         """As :meth:`follow`, but make what is missing."""
         found = self.follow(level)
@@ -157,6 +170,27 @@ class FilterTree(Generic[T]):
             found += node.here
             found += node.below  # 'a/#' matches 'a'
         return found if len(found) < 2 else _unique(found)
+
+    def overlaps(self, topic_filter: str) -> bool:
+        """True if there is a topic that this filter matches and one that is held matches, too.
+
+        As :func:`juham_core.topics.overlap` says it of two filters (section 3.3.4).
+        """
+        levels, ends_below = _levels(topic_filter)
+        nodes = [self._root]
+        first = True
+        for level in levels:
+            following: list[_Node[T]] = []
+            for node in nodes:
+                if node.below and not (first and level.startswith("$")):
+                    return True
+                following += node.meeting(level, first)
+            nodes, first = following, False
+        if not ends_below:
+            return any(node.here or node.below for node in nodes)
+        if first:  # the filter is '#', which no topic is matched by that begins with '$'
+            return bool(self._root.below or next(self._root.meeting("+", True), None))
+        return bool(nodes)  # none is in the tree under which nothing is held
 
     def __iter__(self) -> Iterator[tuple[str, T]]:
         pending: list[tuple[str, _Node[T]]] = [("", self._root)]

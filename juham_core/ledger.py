@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import zlib
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from juham_core.errors import SubscribeError
+from juham_core.errors import JuhamError, SubscribeError
 from juham_core.filtertree import FilterTree
 from juham_core.message import SubscribeReceipt, UnsubscribeReceipt
 from juham_core.outgoing import SubscribeRequest, UnsubscribeRequest
-from juham_core.topics import overlap, split_share
+from juham_core.topics import split_share
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode
 from juham_core.wire.terms import Subscription
 
@@ -39,12 +40,13 @@ class Ledger:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
-        self._orphans: list[SubscribeReceipt] = []
+        self._orphans: dict[str, list[SubscribeReceipt]] = {}  # by each filter they wait for
         self._farewells: dict[str, list[UnsubscribeReceipt]] = {}
         self._restored: dict[str, Subscription] = {}
         self._live = False
         self._filters: FilterTree[str] = FilterTree()
         self._identified = False
+        self._identifiers: set[int] = set()
         self._expected: dict[str, frozenset[int]] = {}
         self.overlapping = False
         """True while the broker may send copies of a message that :meth:`expected` tells apart."""
@@ -56,10 +58,12 @@ class Ledger:
 
     def want(self, subscriptions: list[Subscription], receipt: SubscribeReceipt) -> bool:
         """Enter subscriptions; True if they are to be sent now, else the next connection will bring them."""
-        overtaken: list[UnsubscribeReceipt] = []
+        overtaken: dict[str, list[UnsubscribeReceipt]] = {}
         with self._lock:
             for subscription in subscriptions:
-                overtaken += self._farewells.pop(subscription.topic_filter, [])
+                farewells = self._farewells.pop(subscription.topic_filter, None)
+                if farewells is not None:
+                    overtaken[subscription.topic_filter] = farewells
                 entry = self._entries.get(subscription.topic_filter)
                 if entry is None:
                     entry = self._enter(subscription)
@@ -67,9 +71,10 @@ class Ledger:
                 entry.granted = None
             live = self._live
             if not live:
-                self._orphans.append(receipt)
-        for farewell in overtaken:
-            farewell._resolve()
+                self._await_answers(receipt, receipt._open)
+        for topic_filter, receipts in overtaken.items():
+            for farewell in receipts:
+                farewell._answer({topic_filter: 0})
         return live
 
     def give_up(self, topic_filters: list[str], receipt: UnsubscribeReceipt) -> bool:
@@ -80,7 +85,7 @@ class Ledger:
                 if not self._live:
                     self._farewells.setdefault(topic_filter, []).append(receipt)
             live = self._live
-            gone, self._orphans = self._split_orphans()
+            gone = [self._orphans.pop(topic_filter, []) for topic_filter in topic_filters]
         self._refuse_gone(gone)
         return live
 
@@ -97,8 +102,7 @@ class Ledger:
                 entry = self._entries.get(topic_filter)
                 if entry is not None and entry.granted is not None:
                     known[topic_filter] = entry.granted
-            if len(known) < len(receipt.topic_filters):
-                self._orphans.append(receipt)
+            self._await_answers(receipt, receipt._open.keys() - known.keys())
         if known:
             receipt._answer(known)
 
@@ -109,7 +113,8 @@ class Ledger:
             self._restored.clear()
             for request in requests:
                 if isinstance(request, SubscribeRequest):
-                    self._orphans += request.receipts
+                    for receipt in request.receipts:
+                        self._await_answers(receipt, receipt._unanswered())
                 else:
                     for topic_filter in request.topic_filters:
                         self._farewells.setdefault(topic_filter, []).extend(request.receipts)
@@ -158,7 +163,8 @@ class Ledger:
             self._live = True
             self._identified = identified
             self._look_for_overlaps()
-            gone, self._orphans = self._split_orphans()
+            names = [name for name in self._orphans if name not in self._entries]
+            gone = [self._orphans.pop(name) for name in names]
             farewells, self._farewells = self._farewells, {}
             if not session_present:
                 for entry in self._entries.values():
@@ -170,9 +176,9 @@ class Ledger:
         if session_present:
             requests += [UnsubscribeRequest([name], receipts) for name, receipts in farewells.items()]
         else:
-            for receipts in farewells.values():
+            for name, receipts in farewells.items():
                 for receipt in receipts:
-                    receipt._resolve()
+                    receipt._answer({name: 0})
         for request in self.requests(due):
             for start in range(0, len(request.subscriptions), CHUNK):
                 requests.append(SubscribeRequest(request.subscriptions[start : start + CHUNK], []))
@@ -200,36 +206,37 @@ class Ledger:
                     lost.append(f"{name!r} ({ReasonCode(code)})")
                 else:
                     self._strike_out(name)
-            receipts = [*request.receipts, *self._orphans]
-        for receipt in receipts:
+            receipts = list(request.receipts)
+            for name in verdict:
+                receipts += self._orphans.pop(name, [])
+        for receipt in dict.fromkeys(receipts):
             receipt._answer(verdict, why)
-        with self._lock:
-            self._orphans = [receipt for receipt in self._orphans if not receipt.done()]
         return lost
 
-    def fail_all(self, error: Exception) -> None:
+    def fail_all(self, error: JuhamError) -> None:
         """Resolve every receipt that waits here as failed; the subscriptions themselves stay."""
         with self._lock:
-            orphans, self._orphans = self._orphans, []
+            orphans, self._orphans = self._orphans, {}
             farewells, self._farewells = self._farewells, {}
             for entry in self._entries.values():
                 entry.granted = None
-        for receipt in orphans:
-            receipt._resolve(error)  # type: ignore[arg-type]  # always one of ours
-        for receipts in farewells.values():
-            for farewell in receipts:
-                farewell._resolve()
+        for receipt in itertools.chain(*orphans.values(), *farewells.values()):
+            receipt._resolve(error)
 
     def _enter(self, subscription: Subscription) -> Entry:
         name = subscription.topic_filter
         plain = split_share(name)[1]
         entry = self._entries[name] = Entry(subscription, self._identifier_for(name, plain))
+        if entry.identifier:
+            self._identifiers.add(entry.identifier)
         self._filters.add(plain, name)
         self._look_for_overlaps()
         return entry
 
     def _strike_out(self, name: str) -> None:
-        if self._entries.pop(name, None) is not None:
+        entry = self._entries.pop(name, None)
+        if entry is not None:
+            self._identifiers.discard(entry.identifier)
             self._filters.remove(split_share(name)[1], name)
             self._look_for_overlaps()
 
@@ -238,28 +245,24 @@ class Ledger:
 
         So what a broker has kept in a session can be told apart, too.
         """
-        if "+" in plain or "#" in plain:
-            overlaps = any(overlap(plain, split_share(other)[1]) for other in self._entries)
-        else:
-            overlaps = bool(self._filters.match(plain))
-        if not overlaps:
+        if not self._filters.overlaps(plain):
             return 0
-        used = {entry.identifier for entry in self._entries.values()}
         identifier = zlib.crc32(name.encode()) % _MOST_IDENTIFIERS + 1
-        while identifier in used:
+        while identifier in self._identifiers:
             identifier = identifier % _MOST_IDENTIFIERS + 1
         return identifier
 
     def _look_for_overlaps(self) -> None:
         self._expected = {}
-        self.overlapping = self._identified and any(entry.identifier for entry in self._entries.values())
+        self.overlapping = self._identified and bool(self._identifiers)
 
-    def _split_orphans(self) -> tuple[list[SubscribeReceipt], list[SubscribeReceipt]]:
-        gone = [orphan for orphan in self._orphans if not self._entries.keys() >= orphan._open.keys()]
-        return gone, [orphan for orphan in self._orphans if orphan not in gone]
+    def _await_answers(self, receipt: SubscribeReceipt, topic_filters: Iterable[str]) -> None:
+        """With the lock held: have a receipt learn what any SUBACK says of these filters of its."""
+        for topic_filter in topic_filters:
+            self._orphans.setdefault(topic_filter, []).append(receipt)
 
     @staticmethod
-    def _refuse_gone(gone: list[SubscribeReceipt]) -> None:
-        for receipt in gone:
+    def _refuse_gone(gone: list[list[SubscribeReceipt]]) -> None:
+        for receipt in itertools.chain.from_iterable(gone):
             names = ", ".join(repr(name) for name in receipt.topic_filters)
             receipt._resolve(SubscribeError(f"{names} was unsubscribed before the broker had answered"))

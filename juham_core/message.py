@@ -313,6 +313,10 @@ class SubscribeReceipt(Receipt):
         text = f"the broker refused to subscribe to {listed}" + (f": {why}" if why else "")
         return self._resolve(SubscribeError(text, refused=refused))
 
+    def _unanswered(self) -> list[str]:
+        """The filters of which the broker has said nothing yet."""
+        return [name for name, code in self._open.items() if code == -1]
+
     def _codes(self, last: list[int]) -> list[int]:
         """The codes of all filters, in order, once the ``last`` of them have come; else an empty list."""
         if len(last) == len(self.topic_filters):
@@ -322,13 +326,35 @@ class SubscribeReceipt(Receipt):
 
 
 class UnsubscribeReceipt(Receipt):
-    """The receipt of an unsubscribe: done on UNSUBACK (MQTT 5 section 3.11)."""
+    """The receipt of an unsubscribe: done on UNSUBACK (MQTT 5 section 3.11).
 
-    __slots__ = ("topic_filters",)
+    ``wait`` raises :class:`~juham_core.errors.SubscribeError`, naming the filters, if the broker refused any.
+    """
+
+    __slots__ = ("_open", "topic_filters")
 
     def __init__(self, mid: int, topic_filters: Sequence[str], turn: Turn | None = None) -> None:
         super().__init__(mid, turn)
         self.topic_filters = tuple(topic_filters)
+        self._open = dict.fromkeys(topic_filters, -1)
+
+    def _answer(self, codes: dict[str, int]) -> bool:
+        """Take the broker's code for some filters; True if that completed the receipt."""
+        for topic_filter in self._open.keys() & codes.keys():
+            self._open[topic_filter] = codes[topic_filter]
+        if -1 in self._open.values():
+            return False
+        refused = {name: code for name, code in self._open.items() if code >= UNSPECIFIED_ERROR}
+        if not refused:
+            return self._resolve()
+        listed = ", ".join(f"{name!r} ({ReasonCode(code)})" for name, code in refused.items())
+        return self._resolve(
+            SubscribeError(f"the broker refused to unsubscribe from {listed}", refused=refused)
+        )
+
+    def _codes(self) -> list[int]:
+        """The codes of all filters, in order."""
+        return [self._open[topic_filter] for topic_filter in self.topic_filters]
 
 
 def closed_error(what: str) -> NotConnectedError:

@@ -24,7 +24,6 @@ from juham_core.errors import (
     MalformedPacketError,
     NotSupportedError,
     PublishError,
-    SubscribeError,
 )
 from juham_core.handlers import Handler
 from juham_core.hooks import hooks
@@ -433,18 +432,10 @@ class Backend(ABC):
                     if answer_codes:
                         self._delivery.answered("on_subscribe", receipt.mid, answer_codes, properties)
         else:
-            error = _unsubscribe_error(request.topic_filters, codes)
+            # MQTT 3.1.1 has no codes there, and its handlers get none.
+            verdict = dict.fromkeys(request.topic_filters, 0)
+            verdict.update(zip(request.topic_filters, codes, strict=False))
             for receipt in request.receipts:
-                receipt._resolve(error)
-                if "on_unsubscribe" in self._event_handlers:
-                    self._delivery.answered("on_unsubscribe", receipt.mid, codes, properties)
-
-
-def _unsubscribe_error(topic_filters: list[str], codes: list[int]) -> SubscribeError | None:
-    """What an UNSUBACK says went wrong (MQTT 5 section 3.11.3); MQTT 3.1.1 has no codes there."""
-    verdict = zip(topic_filters, codes, strict=False)
-    refused = {name: code for name, code in verdict if code >= UNSPECIFIED_ERROR}
-    if not refused:
-        return None
-    listed = ", ".join(f"{name!r} ({ReasonCode(code)})" for name, code in refused.items())
-    return SubscribeError(f"the broker refused to unsubscribe from {listed}", refused=refused)
+                if receipt._answer(verdict) and "on_unsubscribe" in self._event_handlers:
+                    told = receipt._codes() if codes else []
+                    self._delivery.answered("on_unsubscribe", receipt.mid, told, properties)

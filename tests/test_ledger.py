@@ -1,5 +1,7 @@
 """The ledger of subscriptions: what a new connection has to be told, and who learns of the answer."""
 
+import time
+
 import pytest
 
 from juham_core.errors import NotConnectedError, SubscribeError
@@ -93,6 +95,21 @@ def test_what_was_given_up_without_a_connection_is_told_to_a_session_that_is_pre
     assert (request.topic_filters, request.receipts) == (["a"], [receipt])
 
 
+def test_and_the_receipt_of_several_waits_for_all_of_them(ledger):
+    want(ledger, "a", "b")
+    grant(ledger, ledger.restore(session_present=False))
+    ledger.orphan([])
+    receipt, _ = give_up(ledger, "a", "b")
+    want(ledger, "b")
+    assert not receipt.done()
+    (goodbye, _) = ledger.restore(session_present=True)
+    assert (goodbye.topic_filters, goodbye.receipts) == (["a"], [receipt])
+    assert receipt._answer({"a": 0x87})
+    with pytest.raises(SubscribeError, match="'a'") as caught:
+        receipt.wait(0)
+    assert caught.value.refused == {"a": 0x87}
+
+
 def test_and_is_done_where_there_is_no_session(ledger):
     want(ledger, "a")
     receipt, _ = give_up(ledger, "a")
@@ -126,6 +143,18 @@ def test_unanswered_requests_wait_for_the_next_connection(ledger):
     assert sent(requests) == [("b",), ["a"]]
     grant(ledger, requests)
     assert receipt.wait(0).granted == {"a": 1}
+
+
+def test_one_of_several_filters_is_refused_before_the_connection_is_lost(ledger):
+    ledger.restore(session_present=False)
+    receipt, _ = want(ledger, "a", "b")
+    refused, unanswered = (SubscribeRequest([Subscription(name, 1)], [receipt]) for name in "ab")
+    ledger.answered(refused, [0x80])
+    ledger.orphan([unanswered])
+    grant(ledger, ledger.restore(session_present=False))
+    with pytest.raises(SubscribeError, match="refused to subscribe to 'a'"):
+        receipt.wait(0)
+    assert receipt.granted == {"b": 1}
 
 
 def test_a_filter_refused_at_first_is_struck_out(ledger):
@@ -171,10 +200,22 @@ def test_closing_fails_what_waits_and_keeps_the_subscriptions(ledger):
     receipt, _ = want(ledger, "a")
     goodbye, _ = give_up(ledger, "b")
     ledger.fail_all(NotConnectedError("closed"))
-    with pytest.raises(NotConnectedError):
-        receipt.wait(0)
-    goodbye.wait(0)
+    for unanswered in (receipt, goodbye):
+        with pytest.raises(NotConnectedError):
+            unanswered.wait(0)
     assert sent(ledger.restore(session_present=False)) == [["a"]]
+
+
+@pytest.mark.parametrize("shape", ["f/{}", "f/{}/+", "f/+/{}/#"])
+def test_many_filters_take_little_time(ledger, shape):
+    names = [shape.format(number) for number in range(5_000)]
+    started = time.process_time()
+    receipts = [want(ledger, name)[0] for name in names]
+    grant(ledger, ledger.restore(session_present=False, identified=True))
+    assert all(receipt.done() for receipt in receipts)
+    for name in names:
+        give_up(ledger, name)
+    assert time.process_time() - started < 3  # it was 30 when each looked at all the others
 
 
 # --- filters that overlap ---------------------------------------------------------------------------

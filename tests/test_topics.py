@@ -193,3 +193,22 @@ def test_filters_overlap_if_a_topic_matches_both():
     for one, other in itertools.combinations_with_replacement(filters, 2):
         expected = bool(matched[one] & matched[other])
         assert (overlap(one, other), overlap(other, one)) == (expected, expected), (one, other)
+
+
+@given(st.lists(FILTERS, max_size=5), FILTERS)
+def test_the_tree_knows_which_filters_overlap(held, topic_filter):
+    tree = FilterTree()
+    for each in held:
+        tree.add(each, each)
+    assert tree.overlaps(topic_filter) == any(overlap(topic_filter, each) for each in held)
+
+
+@given(st.lists(FILTERS, min_size=1, max_size=5), FILTERS)
+def test_the_tree_knows_so_when_filters_are_gone(held, topic_filter):
+    tree = FilterTree()
+    for each in held:
+        tree.add(each, each)
+    for each in held[1:]:
+        tree.remove(each)
+    kept = [each for each in held if each not in held[1:]]
+    assert tree.overlaps(topic_filter) == any(overlap(topic_filter, each) for each in kept)
