@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
+from typing import TYPE_CHECKING
 
 from juham_core.errors import NotSupportedError
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass
+else:
+    from juham_core.records import dataclass
 
 
 def _capability(meaning: str) -> bool:

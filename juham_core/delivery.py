@@ -9,11 +9,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from juham_core.dispatch import Dispatcher
+from juham_core.dispatch import INLINE, Dispatcher
 from juham_core.filtertree import FilterTree
 from juham_core.handlers import Handler, call_on_connect, call_on_disconnect, takes_five
 from juham_core.hooks import hooks
-from juham_core.inline import InlineDispatcher
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.statistics import Statistics
 from juham_core.topics import check_filter, split_share
@@ -107,7 +106,9 @@ class Delivery:
     def make_dispatcher(self, kind: str = "thread") -> Dispatcher:
         """A dispatcher as the option ``handlers`` names it; a client begins with one that has a thread."""
         name = f"juham-{self._client.name}-handlers"
-        if kind == InlineDispatcher.kind:
+        if kind == INLINE:
+            from juham_core.inline import InlineDispatcher  # noqa: PLC0415  # making a client does without
+
             return InlineDispatcher(name, self._report, self.turn)
         return Dispatcher(name, self._report)
 
@@ -129,7 +130,7 @@ class Delivery:
     def dispatch_by(self, dispatcher: Dispatcher) -> None:
         """Have another dispatcher run the handlers; only while the client is closed."""
         self._dispatcher = dispatcher
-        self._inline = dispatcher.kind == InlineDispatcher.kind
+        self._inline = dispatcher.kind == INLINE
 
     def start(self) -> None:
         """Run handlers in a thread of their own."""

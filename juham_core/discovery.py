@@ -114,7 +114,7 @@ def _read(distribution: Distribution, allow: set[str], block: set[str]) -> list[
                 name=name,
                 distribution=owner,
                 version=version,
-                class_id=re.split(r"[:.]", entry_point.value.partition("[")[0].strip())[-1],
+                class_id=entry_point.value.partition("[")[0].strip().replace(":", ".").rpartition(".")[2],
                 module=entry_point.value,
                 blocked=bool(block & aliases or (allow and not allow & aliases)),
                 entry_point=entry_point,

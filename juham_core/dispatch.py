@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 if TYPE_CHECKING:
     from juham_core.message import MqttMsg
 
+INLINE: Final = "inline"
+"""The value of the option ``handlers`` for those that need no thread; see :mod:`juham_core.inline`."""
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
 

@@ -42,7 +42,7 @@ IN_PROCESS: Final = frozenset({"memory"})
 SUPPORTED_CONTRACTS: Final = frozenset({1})
 """The values of ``contract_version`` on a backend class that this juham-core speaks."""
 
-_ENTRY_POINT: Final = re.compile(r"[\w.]+(:[\w.]+)?\s*(\[.*\])?")
+_ENTRY_POINT: Final = r"[\w.]+(:[\w.]+)?\s*(\[.*\])?"
 
 
 def load(name: str) -> type[JMqtt]:
@@ -179,7 +179,7 @@ def _default(installed: Iterable[Distribution] | None) -> str:
 
 
 def _load(info: BackendInfo) -> type[JMqtt]:
-    if not _ENTRY_POINT.fullmatch(info.module):
+    if not re.fullmatch(_ENTRY_POINT, info.module):
         raise _invalid(info, f"its entry point reads {info.module!r}, not 'module:class'")
     try:
         loaded = _import(info.entry_point)

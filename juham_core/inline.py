@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from juham_core.dispatch import Dispatcher, Task
+from juham_core.dispatch import INLINE, Dispatcher, Task
 from juham_core.turn import Turn
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class InlineDispatcher(Dispatcher):
     locks of its library it holds, and calls are made one at a time and in order.
     """
 
-    kind = "inline"
+    kind = INLINE
 
     def __init__(self, name: str, report: Callable[[BaseException], None], turn: Turn) -> None:
         super().__init__(name, report)

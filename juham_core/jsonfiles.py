@@ -15,8 +15,8 @@ from juham_core.errors import ConfigError
 
 _SECRET_PARTS: Final = ("password", "passwd", "passphrase", "secret", "token", "credential", "apikey")
 _SECRET_WORDS: Final = frozenset({"auth", "key", "keys", "pass", "pw", "pwd"})
-_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_PASSWORD_IN_URL: Final = re.compile(r"(://[^/:@\s]*):[^/\s]*@")
+_WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
+_IN_URL: Final = r"(://[^/:@\s]*):[^/\s]*@"
 
 _EXPECTED: Final[Mapping[type, str]] = {
     bool: "true or false",
@@ -33,7 +33,7 @@ def is_secret(name: str) -> bool:
     """Tell by its name whether an attribute holds a secret: ``password``, ``api_key``, ``accessToken``."""
     lower = name.lower()
     return any(part in lower for part in _SECRET_PARTS) or not _SECRET_WORDS.isdisjoint(
-        word.lower() for word in _WORDS.findall(name)
+        word.lower() for word in re.findall(_WORDS, name)
     )
 
 
@@ -55,7 +55,7 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(map(without_secrets, value))
     if isinstance(value, str):
-        return _PASSWORD_IN_URL.sub(r"\1@", value)
+        return re.sub(_IN_URL, r"\1@", value)
     return value
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any, Final, NamedTuple
+from dataclasses import MISSING, field, fields, replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from juham_core.errors import OptionError
 from juham_core.option_checks import check
 from juham_core.servers import Server, servers_of
 from juham_core.wire.properties import Properties
 from juham_core.wire.terms import LARGEST_PACKET, MQTT_5, MQTT_311, Will
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass
+else:
+    from juham_core.records import dataclass
 
 # scheme -> transport, TLS, port
 SCHEMES: Final[dict[str, tuple[str, bool, int]]] = {

@@ -11,13 +11,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from juham_core.errors import JuhamError, NotConnectedError, PublishError, QueueFullError
-from juham_core.limits import BrokerLimits
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import OutboxBounds
 from juham_core.wire.terms import Subscription
+
+if TYPE_CHECKING:
+    from juham_core.limits import BrokerLimits
 
 T = TypeVar("T")
 

@@ -28,7 +28,6 @@ from juham_core.errors import (
 from juham_core.handlers import Handler
 from juham_core.hooks import hooks
 from juham_core.ledger import Ledger
-from juham_core.limits import BrokerLimits
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import Options, OutboxBounds
 from juham_core.outgoing import Outgoing, SubscribeRequest, UnsubscribeRequest
@@ -226,6 +225,8 @@ class Backend(ABC):
             self._outgoing.window = min(
                 self._options.max_inflight, properties.get("receive_maximum", self._options.max_inflight)
             )
+            from juham_core.limits import BrokerLimits  # noqa: PLC0415  # making a client does without
+
             self._outgoing.limits = BrokerLimits.announced(properties)
             self._outgoing.session(present=session_present, kept=not self._attempted.clean_start)
             self._ledger.orphan(self._outgoing.leftover())

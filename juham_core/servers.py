@@ -8,9 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from juham_core.errors import OptionError
 
-_WRITTEN: Final = re.compile(
-    r"(?:\[(?P<address>[^\[\]]*)\]|(?P<name>[^\[\]:@/?#,\s]*))(?::(?P<port>[0-9]*))?"
-)
+_WRITTEN: Final = r"(?:\[(?P<address>[^\[\]]*)\]|(?P<name>[^\[\]:@/?#,\s]*))(?::(?P<port>[0-9]*))?"
 
 
 class Server(NamedTuple):
@@ -25,7 +23,7 @@ class Server(NamedTuple):
 
         Raises OptionError, which does not repeat the text: it may be a piece of a password.
         """
-        found = _WRITTEN.fullmatch(text) if isinstance(text, str) else None
+        found = re.fullmatch(_WRITTEN, text) if isinstance(text, str) else None
         if found is None:
             raise OptionError(
                 "a server is written host, host:port, or [address]:port for IPv6; several in a URL are "
