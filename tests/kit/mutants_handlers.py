@@ -168,6 +168,20 @@ class JLosesDup(JToy):
         super()._received(topic, payload, qos, retain, False, *more)
 
 
+@mutant("handlers.mid_shown", "numbers what it receives by itself")
+class JNumbersItself(JToy):
+    def _received(self, topic, payload, qos, retain, dup, mid, *more):
+        self._count = getattr(self, "_count", 0) + 1
+        super()._received(topic, payload, qos, retain, dup, self._count, *more)
+
+
+@mutant("handlers.ack_missing_dup", "loses DUP in later connections")
+class JLosesDupLater(JToy):
+    def _received(self, topic, payload, qos, retain, dup, *more):
+        dup = dup and self._statistics.connects == 1
+        super()._received(topic, payload, qos, retain, dup, *more)
+
+
 @mutant("handlers.ack_missing", "acknowledges although the application is to do so")
 class JAcknowledgesAnyway(JToy):
     def _open(self, options):

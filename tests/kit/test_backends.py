@@ -21,8 +21,8 @@ _TEXT = "awscrt's C drops it with a UnicodeDecodeError, which only sys.unraisabl
 KNOWN = {
     "awscrt": {
         "handlers.qos_1_dup_shown": _HIDDEN,
-        "handlers.ack_missing": _HIDDEN,
-        "handlers.ack_given": _HIDDEN,
+        "handlers.mid_shown": _HIDDEN,
+        "handlers.ack_missing_dup": _HIDDEN,
         "reconnect.qos_1_cut_in_publish": _IN_PART,
         "outbox.sent_again_dup": _NO_DUP,
         "hostile.text": _TEXT,
