@@ -17,7 +17,6 @@ _HIDDEN = (
 )
 _IN_PART = "awscrt sets DUP only on what it has written to the last byte, and lets nobody else set it"
 _NO_DUP = "awscrt has no DUP to be set: what another process has sent goes out as new"
-_TEXT = "awscrt's C drops it with a UnicodeDecodeError, which only sys.unraisablehook sees"
 KNOWN = {
     "awscrt": {
         "handlers.qos_1_dup_shown": _HIDDEN,
@@ -25,7 +24,6 @@ KNOWN = {
         "handlers.ack_missing_dup": _HIDDEN,
         "reconnect.qos_1_cut_in_publish": _IN_PART,
         "outbox.sent_again_dup": _NO_DUP,
-        "hostile.text": _TEXT,
     }
 }
 

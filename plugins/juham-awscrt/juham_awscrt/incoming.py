@@ -126,7 +126,6 @@ class Incoming:
         given_up = time.monotonic() + patience
         while not self._link.is_closing() and not writable(self._link.loop.epoll, LOOK):
             if time.monotonic() > given_up:
-                error = TimeoutError(f"the broker has read nothing for {patience:g} s")
-                self._reporter.put(self._reports.lost, error, None)
+                self._link.lose(TimeoutError(f"the broker has read nothing for {patience:g} s"))
                 given_up = float("inf")
         self._owed = 0

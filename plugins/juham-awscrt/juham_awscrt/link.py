@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import awscrt
 from awscrt import mqtt5
 
-from juham_awscrt import threads
+from juham_awscrt import malformed, threads
 from juham_awscrt.configuring import client_options
 from juham_awscrt.descriptors import LOOK, connected, shut_down
 from juham_awscrt.direct import messages_for
@@ -217,6 +217,7 @@ class Link:
         """Take a CONNACK that accepts."""
         self.loop_thread = threading.get_ident()
         self.up = self.accepted = True
+        malformed.listen(self.lose)
         self.reporter.put(self.reports.accepted, data.connack_packet)
         self.reporter.put(self._verdict.set)
 
@@ -259,12 +260,17 @@ class Link:
         self._gate.wait()
         self._gate.clear()
 
+    def lose(self, error: Exception) -> None:
+        """Report that the connection is not to go on."""
+        self.reporter.put(self.reports.lost, error, None)
+
     def is_closing(self) -> bool:
         """True once nothing is to be waited for any more."""
         return self.reports.muted or self.backend._connection.closing
 
     def on_stopped(self, _data: Any) -> None:
         """Take note that nothing follows any more."""
+        malformed.ignore()
         threads.forget_this_thread()
         self._stopped.set()
 

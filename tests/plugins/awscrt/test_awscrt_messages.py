@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import threading
 
 import pytest
@@ -444,3 +445,29 @@ def test_a_packet_larger_than_connect_allows_is_delivered_nevertheless(make, beg
     assert [len(message.payload) for message in inbox.take(11)] == [1_000_000, *[1] * 9, 2]
     with pytest.raises(NotSupportedError, match="limit to the size"):
         client.configure(max_packet_size=10_000)
+
+
+def test_text_that_is_not_utf_8_ends_the_connection_and_nobody_elses_errors_are_taken(
+    played, listener, monkeypatch
+):
+    others = []
+    monkeypatch.setattr(sys, "unraisablehook", others.append)
+    before = sys.unraisablehook
+    client, peer = played()
+    client.on_message = inbox = Inbox()
+    peer.send(b"\x30\x06\x00\x02\xff\xfe\x00x")
+    peer = listener.welcome()
+    eventually(lambda: client.statistics.connects == 2)
+    assert others == []
+
+    class Breaks:
+        def __del__(self):
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "for a test")
+
+    del_it = Breaks()
+    del del_it
+    eventually(lambda: len(others) == 1)
+    peer.send(Publish("a", b"goes on"))
+    assert inbox.take(1)[0].payload == b"goes on"
+    client.disconnect_from_server()
+    assert sys.unraisablehook is before
