@@ -218,7 +218,7 @@ class Link:
         self.loop_thread = threading.get_ident()
         self.up = self.accepted = True
         malformed.listen(self.lose)
-        self.reporter.put(self.reports.accepted, data.connack_packet)
+        self.reporter.put(self.reports.answer_to_connect, data.connack_packet)
         self.reporter.put(self._verdict.set)
 
     def on_failure(self, data: Any) -> None:
@@ -226,7 +226,7 @@ class Link:
         connack, error = data.connack_packet, data.exception
         pauses = self._may_pause(error)
         if connack is not None:
-            self.reporter.put(self.reports.refused, connack)
+            self.reporter.put(self.reports.answer_to_connect, connack)
         elif self._verdict.is_set() or transport_stood(error, self.options):
             self.reporter.put(self.reports.lost, error, None)
         else:

@@ -6,6 +6,7 @@ Save one: with handlers inline, a message is reported on the thread that brings 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -36,18 +37,12 @@ class Reports:
         self._link = link
         self._backend = link.backend
 
-    def accepted(self, connack: Any) -> None:
-        """Report a CONNACK that accepts."""
+    def answer_to_connect(self, connack: Any) -> None:
+        """Report CONNACK."""
         if not self.muted:
             found = props.from_library(connack, props.CONNACK)
             code = code_of(connack.reason_code)
             self._backend._connack(connack.session_present, code, found, resent=self._link.resumed)
-
-    def refused(self, connack: Any) -> None:
-        """Report a CONNACK that refuses."""
-        if not self.muted:
-            found = props.from_library(connack, props.CONNACK)
-            self._backend._connack(False, code_of(connack.reason_code), found)
 
     def lost(self, error: Exception, disconnect: Any) -> None:
         """Report the end of the connection, with the DISCONNECT that the broker sent, if it did."""
@@ -128,23 +123,18 @@ class Reports:
         else:
             self._backend._acknowledged(key, IMPLEMENTATION_SPECIFIC, Properties(reason_string=str(error)))
 
-    def subscribed(self, count: int, key: int, future: Future[Any]) -> None:
-        """Report SUBACK."""
+    def granted(
+        self,
+        report: Callable[[int, list[int], Properties | None], None],
+        count: int,
+        key: int,
+        future: Future[Any],
+    ) -> None:
+        """Report SUBACK or UNSUBACK, which answers for so many topic filters."""
         error = future.exception()
         if error is None:
-            suback = future.result()
-            codes = [code_of(code) for code in suback.reason_codes]
-            self._backend._suback(key, codes, props.from_library(suback, props.ANSWER))
+            answer = future.result()
+            codes = [code_of(code) for code in answer.reason_codes]
+            report(key, codes, props.from_library(answer, props.ANSWER))
         elif is_refusal(error):
-            codes = [IMPLEMENTATION_SPECIFIC] * count
-            self._backend._suback(key, codes, Properties(reason_string=str(error)))
-
-    def unsubscribed(self, key: int, future: Future[Any]) -> None:
-        """Report UNSUBACK."""
-        error = future.exception()
-        if error is None:
-            unsuback = future.result()
-            codes = [code_of(code) for code in unsuback.reason_codes]
-            self._backend._unsuback(key, codes, props.from_library(unsuback, props.ANSWER))
-        elif is_refusal(error):
-            self._backend._unsuback(key, [IMPLEMENTATION_SPECIFIC], Properties(reason_string=str(error)))
+            report(key, [IMPLEMENTATION_SPECIFIC] * count, Properties(reason_string=str(error)))

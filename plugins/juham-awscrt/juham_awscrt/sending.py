@@ -87,12 +87,14 @@ class Sending:
             ],
             subscriptions[0].identifier or None,
         )
-        return self._hand_over("subscribe", packet, partial(self._reports.subscribed, len(subscriptions)))
+        report = partial(self._reports.granted, self._link.backend._suback, len(subscriptions))
+        return self._hand_over("subscribe", packet, report)
 
     def unsubscribe(self, topic_filters: list[str]) -> int:
         """Send one UNSUBSCRIBE."""
         packet = mqtt5.UnsubscribePacket(topic_filters)
-        return self._hand_over("unsubscribe", packet, self._reports.unsubscribed)
+        report = partial(self._reports.granted, self._link.backend._unsuback, len(topic_filters))
+        return self._hand_over("unsubscribe", packet, report)
 
     def _has_to_wait(self) -> bool:
         """True where awscrt must not be told at once.
@@ -139,10 +141,6 @@ class Sending:
         return key
 
     def _request(self, what: str, packet: Any, answered: Callable[[Future[Any]], None]) -> None:
-        self._call(what, packet).add_done_callback(answered)
-
-    def _call(self, what: str, packet: Any) -> Future[Any]:
-        """Call the client's method; whatever error of the library that raises is translated here."""
         client = self._link.client
         if client is None or not self._link.up:
             raise NotConnectedError("the connection has ended")
@@ -150,7 +148,7 @@ class Sending:
             answer: Future[Any] = getattr(client, what)(packet)
         except Exception as exc:
             raise PublishError(f"awscrt does not {what}: {exc}") from exc
-        return answer
+        answer.add_done_callback(answered)
 
     def _on_sent(self, size: int, error_code: int, *_nothing: Any) -> None:
         if error_code and not self._reports.muted:
