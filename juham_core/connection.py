@@ -85,9 +85,10 @@ class Connection:
         with self._changed:
             idle = self.state is State.CLOSED or (self.state is State.STOPPED and not self.closing)
             if not idle:
-                raise ConnectError(
-                    f"the client {self._name!r} is {self.state.value}: disconnect_from_server() comes first"
-                )
+                advice = "disconnect_from_server() comes first"
+                if self.state is State.CLOSING:
+                    advice = "connect once disconnect_from_server() has returned"
+                raise ConnectError(f"the client {self._name!r} is {self.state.value}: {advice}")
             stopped = self.state is State.STOPPED
             self.state = State.OPENING
             self.error = None
@@ -235,13 +236,20 @@ class Connection:
                 self._set(State.CLOSING)
 
     def finish_close(self) -> None:
-        """Release the connection; on return no attempt runs and nothing is left of the last one."""
+        """Release the connection; on return no attempt runs and nothing is left of the last one.
+
+        Nobody can connect anew before :meth:`closed`: what is still to be ended would be the new one's.
+        """
         with self._opening, self._changed:  # a supervisor is entered and started while these are held
             deliberate = self.state in (State.CONNECTED, State.CLOSING)
             supervisor = self._supervisor
         if supervisor is not None and supervisor is not threading.current_thread():
             supervisor.join()  # whatever it waits for ends with _closing, an attempt by being given up
         self._release(deliberate)
+        self._set(State.CLOSING)
+
+    def closed(self) -> None:
+        """After :meth:`finish_close`: all that belonged to the connection has ended."""
         self._set(State.CLOSED)
 
     def wait_closed(self, timeout: float) -> None:

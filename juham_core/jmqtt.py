@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -37,7 +38,7 @@ from juham_core.message import (
     encode_payload,
 )
 from juham_core.options import Options
-from juham_core.outgoing import UnsubscribeRequest, translated
+from juham_core.outgoing import translated
 from juham_core.statistics import Statistics
 from juham_core.subscribing import filters_of, subscriptions_of
 from juham_core.vocabulary import Vocabulary
@@ -224,11 +225,13 @@ class JMqtt(Vocabulary, Events, Guards):
         called, no handler runs any more, and no thread, task, socket or file is left. Calling it again does
         nothing. Called inside a handler, it returns with everything closed but the handler itself; where that
         runs inline, it is the last one, the client is connected no longer, and the rest is done by a thread
-        that ends with it, for the library's own is busy with the handler.
+        that ends with it, for the library's own is busy with the handler. Until all that is done, connecting
+        raises ConnectError, in ``on_disconnect`` too.
         """
         if not self._connection.begin_close():
             if not self._delivery.inside_handler:
-                self._connection.wait_closed(self._options.close_timeout)
+                # Publishes have that long, and then handlers.
+                self._connection.wait_closed(2 * self._options.close_timeout)
                 self._close_unconnected()
                 closing = self._closing_thread
                 if closing is not None and closing is not threading.current_thread():
@@ -253,20 +256,23 @@ class JMqtt(Vocabulary, Events, Guards):
     def _finish_close(self, was_connected: bool, ended: bool) -> None:
         """Close what :meth:`disconnect_from_server` has begun to; ``ended``: no handler runs any more."""
         bound = time.monotonic() + self._options.close_timeout
-        try:
+        with ExitStack() as each:  # the last first, and all of them, should KeyboardInterrupt end the wait
+            each.callback(self._connection.closed)
+            each.callback(self._end_delivery, bound, told=not was_connected or ended)
+            each.callback(self._fail_unfinished)
+            each.callback(self._connection.finish_close)
             if was_connected and not self._outgoing.wait_empty(self._options.close_timeout):
                 self.warning(f"{self.name}: closed with publishes unacknowledged")
             self._outgoing.stop()
-        finally:
-            self._connection.finish_close()
-        self._fail_unfinished()
-        if was_connected and not ended:
-            self._delivery.disconnected(from_server=False, reason_code=0, properties=None)
-        self._delivery.close(max(0.5, bound - time.monotonic()))
         if was_connected and hooks.disconnected:
             hooks.notify("disconnected", client=self, reason="disconnect_from_server")
         if hooks.closed:
             hooks.notify("closed", client=self)
+
+    def _end_delivery(self, bound: float, *, told: bool) -> None:
+        if not told:
+            self._delivery.disconnected(from_server=False, reason_code=0, properties=None)
+        self._delivery.close(max(0.5, bound - time.monotonic()))
 
     def disconnect(self, reasoncode: Any = None, properties: Any = None) -> Any:
         """Paho's name for :meth:`disconnect_from_server`; returns 0."""
@@ -391,8 +397,7 @@ class JMqtt(Vocabulary, Events, Guards):
             # paho's idiom is to subscribe in on_connect; the ledger has just done that.
             self._ledger.join(receipt)
         elif self._ledger.want(subscriptions, receipt):
-            for request in self._ledger.requests(subscriptions, [receipt]):
-                self._outgoing.request(request)
+            self._outgoing.hand_over()
         return receipt
 
     def unsubscribe(self, topic: Any, properties: Any = None) -> UnsubscribeReceipt:
@@ -406,7 +411,7 @@ class JMqtt(Vocabulary, Events, Guards):
         receipt = UnsubscribeReceipt(next(self._mids), topic_filters, self._delivery.turn)
         self._open_requests.admit(receipt, self._delivery.untold_answers)
         if self._ledger.give_up(topic_filters, receipt):
-            self._outgoing.request(UnsubscribeRequest(topic_filters, [receipt]))
+            self._outgoing.hand_over()
         return receipt
 
     @property

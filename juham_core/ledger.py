@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import threading
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from juham_core.errors import JuhamError, SubscribeError
 from juham_core.filtertree import FilterTree
 from juham_core.message import SubscribeReceipt, UnsubscribeReceipt
-from juham_core.outgoing import SubscribeRequest, UnsubscribeRequest
+from juham_core.outgoing import Request, SubscribeRequest, UnsubscribeRequest
 from juham_core.topics import split_share
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode
 from juham_core.wire.terms import Subscription
@@ -35,13 +35,18 @@ class Entry:
 
 
 class Ledger:
-    """The subscriptions of one client. Its lock is never held while a library is called."""
+    """The subscriptions of one client. Its lock is never held while a library is called.
 
-    def __init__(self) -> None:
+    ``enter`` is called with each request that is to be sent now, with the lock held: so requests go out in
+    the order in which the ledger has changed, whichever threads they come from.
+    """
+
+    def __init__(self, enter: Callable[[Request], None] = lambda _request: None) -> None:
+        self._enter_request = enter
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
         self._orphans: dict[str, list[SubscribeReceipt]] = {}  # by each filter they wait for
-        self._farewells: dict[str, list[UnsubscribeReceipt]] = {}
+        self._farewells: dict[str, Sequence[UnsubscribeReceipt]] = {}
         self._restored: dict[str, Subscription] = {}
         self._live = False
         self._filters: FilterTree[str] = FilterTree()
@@ -57,8 +62,8 @@ class Ledger:
             return {name: entry.granted for name, entry in self._entries.items()}
 
     def want(self, subscriptions: list[Subscription], receipt: SubscribeReceipt) -> bool:
-        """Enter subscriptions; True if they are to be sent now, else the next connection will bring them."""
-        overtaken: dict[str, list[UnsubscribeReceipt]] = {}
+        """Enter subscriptions; True if they go out now, else the next connection will bring them."""
+        overtaken: dict[str, Sequence[UnsubscribeReceipt]] = {}
         with self._lock:
             for subscription in subscriptions:
                 farewells = self._farewells.pop(subscription.topic_filter, None)
@@ -70,7 +75,10 @@ class Ledger:
                 entry.subscription = subscription
                 entry.granted = None
             live = self._live
-            if not live:
+            if live:
+                for request in self._requests(subscriptions, [receipt]):
+                    self._enter_request(request)
+            else:
                 self._await_answers(receipt, receipt._open)
         for topic_filter, receipts in overtaken.items():
             for farewell in receipts:
@@ -78,13 +86,15 @@ class Ledger:
         return live
 
     def give_up(self, topic_filters: list[str], receipt: UnsubscribeReceipt) -> bool:
-        """Strike filters out; True if the broker is to be told now, else it is if its session outlived us."""
+        """Strike filters out; True if the broker is told now, else it is if its session outlived us."""
         with self._lock:
             for topic_filter in topic_filters:
                 self._strike_out(topic_filter)
                 if not self._live:
-                    self._farewells.setdefault(topic_filter, []).append(receipt)
+                    self._say_goodbye(topic_filter, [receipt])
             live = self._live
+            if live:
+                self._enter_request(UnsubscribeRequest(topic_filters, [receipt]))
             gone = [self._orphans.pop(topic_filter, []) for topic_filter in topic_filters]
         self._refuse_gone(gone)
         return live
@@ -117,22 +127,12 @@ class Ledger:
                         self._await_answers(receipt, receipt._unanswered())
                 else:
                     for topic_filter in request.topic_filters:
-                        self._farewells.setdefault(topic_filter, []).extend(request.receipts)
+                        self._say_goodbye(topic_filter, request.receipts)
 
-    def requests(
-        self, subscriptions: list[Subscription], receipts: Iterable[SubscribeReceipt] = ()
-    ) -> list[SubscribeRequest]:
+    def requests(self, subscriptions: list[Subscription]) -> list[SubscribeRequest]:
         """Return the SUBSCRIBEs that bring these: an identifier needs one to itself (section 3.8.2.1.2)."""
         with self._lock:
-            plain: list[Subscription] = []
-            groups = [plain]
-            for subscription in subscriptions:
-                entry = self._entries.get(subscription.topic_filter)
-                if self._identified and entry is not None and entry.identifier:
-                    groups.append([replace(subscription, identifier=entry.identifier)])
-                else:
-                    plain.append(subscription)
-        return [SubscribeRequest(group, list(receipts)) for group in groups if group]
+            return self._requests(subscriptions, [])
 
     def expected(self, topic: str) -> frozenset[int]:
         """The identifiers with which a message of this topic may come, 0 for none; from the library's thread.
@@ -174,7 +174,7 @@ class Ledger:
         self._refuse_gone(gone)
         requests: list[SubscribeRequest | UnsubscribeRequest] = []
         if session_present:
-            requests += [UnsubscribeRequest([name], receipts) for name, receipts in farewells.items()]
+            requests += [UnsubscribeRequest([name], list(receipts)) for name, receipts in farewells.items()]
         else:
             for name, receipts in farewells.items():
                 for receipt in receipts:
@@ -214,10 +214,13 @@ class Ledger:
         return lost
 
     def fail_all(self, error: JuhamError) -> None:
-        """Resolve every receipt that waits here as failed; the subscriptions themselves stay."""
+        """Resolve every receipt that waits here as failed; the subscriptions themselves stay.
+
+        What was given up remains so: a session that outlived us is told by the next connection.
+        """
         with self._lock:
             orphans, self._orphans = self._orphans, {}
-            farewells, self._farewells = self._farewells, {}
+            farewells, self._farewells = self._farewells, dict.fromkeys(self._farewells, ())
             for entry in self._entries.values():
                 entry.granted = None
         for receipt in itertools.chain(*orphans.values(), *farewells.values()):
@@ -256,10 +259,27 @@ class Ledger:
         self._expected = {}
         self.overlapping = self._identified and bool(self._identifiers)
 
+    def _requests(
+        self, subscriptions: list[Subscription], receipts: list[SubscribeReceipt]
+    ) -> list[SubscribeRequest]:
+        plain: list[Subscription] = []
+        groups = [plain]
+        for subscription in subscriptions:
+            entry = self._entries.get(subscription.topic_filter)
+            if self._identified and entry is not None and entry.identifier:
+                groups.append([replace(subscription, identifier=entry.identifier)])
+            else:
+                plain.append(subscription)
+        return [SubscribeRequest(group, list(receipts)) for group in groups if group]
+
     def _await_answers(self, receipt: SubscribeReceipt, topic_filters: Iterable[str]) -> None:
         """With the lock held: have a receipt learn what any SUBACK says of these filters of its."""
         for topic_filter in topic_filters:
             self._orphans.setdefault(topic_filter, []).append(receipt)
+
+    def _say_goodbye(self, topic_filter: str, receipts: Sequence[UnsubscribeReceipt]) -> None:
+        """With the lock held: have the next connection give up a filter, if its broker still has it."""
+        self._farewells[topic_filter] = (*self._farewells.get(topic_filter, ()), *receipts)
 
     @staticmethod
     def _refuse_gone(gone: list[list[SubscribeReceipt]]) -> None:

@@ -140,7 +140,7 @@ class Outgoing:
         self,
         library: Library,
         acknowledged: Callable[[PublishReceipt, Any], None],
-        subscribed: Callable[[SubscribeRequest | UnsubscribeRequest, Any], None],
+        subscribed: Callable[[Request, Any], None],
     ) -> None:
         self.max_queued = 0
         self.window = 20
@@ -157,7 +157,7 @@ class Outgoing:
         self._library = library
         self._acknowledged = acknowledged
         self._subscribed = subscribed
-        self._controls: deque[SubscribeRequest | UnsubscribeRequest] = deque()
+        self._controls: deque[Request] = deque()
         self._queue: deque[PublishReceipt] = deque()
         self._in_flight: Awaiting[PublishReceipt] = Awaiting()
         self._subscribing: Awaiting[SubscribeRequest] = Awaiting()
@@ -206,10 +206,9 @@ class Outgoing:
         self._notify()
         return True
 
-    def request(self, request: SubscribeRequest | UnsubscribeRequest) -> None:
-        """Send a subscribe or unsubscribe while connected; the ledger remembers it if that fails."""
+    def enter(self, request: Request) -> None:
+        """Put a subscribe or unsubscribe in the line, for :meth:`hand_over`; the ledger does so in order."""
         self._controls.append(request)
-        self.hand_over()
 
     def session(self, *, present: bool, kept: bool) -> None:
         """Before :meth:`up`: whether the broker has the session, and will keep it for another connection."""
@@ -218,7 +217,7 @@ class Outgoing:
         """PUBREC has come: True if PUBREL may follow at once; False if the library will be told."""
         return True
 
-    def up(self, resent: bool, requests: Sequence[SubscribeRequest | UnsubscribeRequest]) -> None:
+    def up(self, resent: bool, requests: Sequence[Request]) -> None:
         """Begin to hand over, subscriptions first: a connection stands.
 
         ``resent`` tells that the library itself sends again what was in flight; otherwise it goes next here.
@@ -243,19 +242,19 @@ class Outgoing:
         """Hand over nothing more; returns at once."""
         self._up = False
 
-    def leftover(self) -> list[SubscribeRequest | UnsubscribeRequest]:
+    def leftover(self) -> list[Request]:
         """Before :meth:`up`: take out requests that came while the last connection was ending."""
         left = list(self._controls)
         self._controls.clear()
         return left
 
-    def collect(self) -> list[SubscribeRequest | UnsubscribeRequest]:
+    def collect(self) -> list[Request]:
         """After :meth:`stop`: return the subscribes and unsubscribes that will never be answered.
 
         Waits for whoever is handing over, so it is not for a library's own thread.
         """
         with self._handing_over:
-            orphans: list[SubscribeRequest | UnsubscribeRequest] = []
+            orphans: list[Request] = []
             orphans += self._subscribing.take_all()
             orphans += self._unsubscribing.take_all()
             orphans += self._controls
@@ -363,6 +362,9 @@ class Outgoing:
         except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one message has failed
             self._give_up(receipt, translated(exc, f"publish to {message.topic!r}"))
             return True
+        except BaseException as exc:  # what ends the program must leave no receipt that nobody resolves
+            self._give_up(receipt, _interrupted(exc))
+            raise
         self.bytes_sent += len(message.payload)  # one thread at a time hands over
         early = self._in_flight.sent(key, receipt)
         if early is not None:
@@ -373,7 +375,7 @@ class Outgoing:
         """Hand a publish to the library; return its key."""
         return self._library._publish(message)
 
-    def _send_control(self, request: SubscribeRequest | UnsubscribeRequest) -> None:
+    def _send_control(self, request: Request) -> None:
         if self.limits is not None:
             request = self._within(request, self.limits)
             if not request.filters:
@@ -395,6 +397,10 @@ class Outgoing:
             for receipt in request.receipts:
                 receipt._resolve(error)
             return
+        except BaseException as exc:  # as above
+            for receipt in request.receipts:
+                receipt._resolve(_interrupted(exc))
+            raise
         if early is not None:
             self._subscribed(*early)
 
@@ -438,6 +444,10 @@ class Outgoing:
         if self._watchers:
             with self._changed:
                 self._changed.notify_all()
+
+
+def _interrupted(exc: BaseException) -> PublishError:
+    return PublishError(f"{type(exc).__name__} came while it was being sent: the broker may have it or not")
 
 
 def translated(exc: Exception, what: str) -> JuhamError:

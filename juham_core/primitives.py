@@ -30,7 +30,7 @@ from juham_core.hooks import hooks
 from juham_core.ledger import Ledger
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import Options, OutboxBounds
-from juham_core.outgoing import Outgoing, SubscribeRequest, UnsubscribeRequest
+from juham_core.outgoing import Outgoing, Request, SubscribeRequest
 from juham_core.servers import Server
 from juham_core.statistics import Statistics
 from juham_core.unanswered import Unanswered
@@ -73,7 +73,7 @@ class Backend(ABC):
         self._statistics = Statistics()
         self._bytes_sent = 0  # at QoS 0
         self._delivery = Delivery(self, self._statistics)
-        self._ledger = Ledger()
+        self._ledger = Ledger(self._send_soon)
         self._open_requests = Unanswered()
         self._most_untold = 0  # publishes
         self._copies = Copies(self._ledger.expected, self._delivery.received)
@@ -390,8 +390,13 @@ class Backend(ABC):
             self._close(deliberate)
         except Exception:  # one that fails to close must not keep us from going on
             log.exception("%s: the library failed to close", self.name)
-        self._watchdog.unwatch(self._connection)  # only now: CONNACK may have come meanwhile
+        # Only now, and once more: CONNACK may have come meanwhile.
+        self._outgoing.stop()
+        self._watchdog.unwatch(self._connection)
         self._ledger.orphan(self._outgoing.collect())
+
+    def _send_soon(self, request: Request) -> None:
+        self._outgoing.enter(request)
 
     def _on_acknowledged(self, receipt: PublishReceipt, answer: tuple[int, Properties | None]) -> None:
         code, properties = answer
@@ -414,9 +419,7 @@ class Backend(ABC):
         if hooks.published:
             hooks.notify("published", client=self, receipt=receipt)
 
-    def _on_subscribed(
-        self, request: SubscribeRequest | UnsubscribeRequest, answer: tuple[list[int], Properties | None]
-    ) -> None:
+    def _on_subscribed(self, request: Request, answer: tuple[list[int], Properties | None]) -> None:
         codes, properties = answer
         if isinstance(request, SubscribeRequest):
             if len(codes) != len(request.subscriptions):

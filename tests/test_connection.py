@@ -38,6 +38,7 @@ class Driven:
     def close(self):
         if self.connection.begin_close():
             self.connection.finish_close()
+            self.connection.closed()
 
 
 @pytest.fixture
@@ -264,6 +265,10 @@ def test_another_thread_may_wait_for_the_close(driven):
     assert not driven.connection.begin_close()
     outcome = in_thread(lambda: driven.connection.wait_closed(PATIENCE))
     driven.connection.finish_close()
+    assert outcome.count == 0
+    with pytest.raises(ConnectError, match="once disconnect_from_server"):
+        driven.connection.open()
+    driven.connection.closed()
     assert outcome.next() == (None,)
 
 

@@ -3,13 +3,15 @@
 import gc
 import io
 import secrets
+import threading
 import weakref
 
 import pytest
-from waiting import Recorder
+from waiting import PATIENCE, Inbox, Recorder
 
 import juham_core as juham
 from juham_core.memory import JMemory
+from juham_core.message import PublishReceipt
 
 
 @pytest.fixture
@@ -152,3 +154,69 @@ def test_a_message_that_was_not_sent_holds_nothing_of_the_library(client):
         assert held[0]() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(("first", "second"), [("unsubscribe", "subscribe"), ("subscribe", "unsubscribe")])
+def test_of_two_threads_the_broker_hears_in_the_order_of_the_ledger(client, monkeypatch, first, second):
+    connected(client).on_message = inbox = Inbox()
+    client.loop_start()
+    entered, go_on = threading.Event(), threading.Event()
+    noted = {"unsubscribe": "give_up", "subscribe": "want"}[first]
+    note = getattr(client._ledger, noted)
+
+    def pausing(*args):
+        result = note(*args)
+        entered.set()
+        go_on.wait(PATIENCE)
+        return result
+
+    client.subscribe("a", qos=1).wait(5)
+    monkeypatch.setattr(client._ledger, noted, pausing)
+    thread = threading.Thread(target=getattr(client, first), args=("a",))
+    thread.start()
+    assert entered.wait(PATIENCE)
+    getattr(client, second)("a").wait(5)
+    go_on.set()
+    thread.join()
+    client.subscribe("end", qos=1).wait(5)
+    for topic in ("a", "end"):
+        client.publish(topic, topic, qos=1)
+    expected = [*client.subscriptions.keys() & {"a"}, "end"]
+    assert inbox.texts(len(expected)) == expected
+
+
+def test_a_close_that_is_interrupted_leaves_nothing_open(client, monkeypatch):
+    connected(client).loop_start()
+    waiting = PublishReceipt(1)
+    client._outgoing._queue.append(waiting)
+
+    def interrupted(timeout):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client._outgoing, "wait_empty", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.disconnect_from_server()
+    with pytest.raises(juham.NotConnectedError):
+        waiting.wait(0)
+    assert not client.is_connected()
+    assert client.connect_to_server() == 0
+
+
+def test_nobody_connects_anew_amid_a_close(client):
+    outcome = Recorder()
+
+    def again(client, userdata, rc):
+        try:
+            outcome(client.connect_to_server())
+        except juham.ConnectError as exc:
+            outcome(str(exc))
+
+    connected(client).loop_start()
+    client.on_disconnect = again
+    client.disconnect_from_server()
+    (told,) = outcome.next()
+    assert told.endswith("is being closed: connect once disconnect_from_server() has returned")
+    client.on_disconnect = None
+    client.connect_to_server()
+    client.wait_until_connected(5)

@@ -206,6 +206,21 @@ def test_closing_fails_what_waits_and_keeps_the_subscriptions(ledger):
     assert sent(ledger.restore(session_present=False)) == [["a"]]
 
 
+def test_what_was_given_up_before_closing_is_told_to_a_session_that_is_present(ledger):
+    want(ledger, "a", "b", "c")
+    grant(ledger, ledger.restore(session_present=False))
+    ledger.orphan([])
+    give_up(ledger, "a", "b")
+    ledger.fail_all(NotConnectedError("closed"))
+    want(ledger, "b")
+    assert sent(ledger.restore(session_present=True)) == [("a",), ["c", "b"]]
+    ledger.orphan([])
+    give_up(ledger, "b")
+    ledger.fail_all(NotConnectedError("closed"))
+    assert sent(ledger.restore(session_present=False)) == [["c"]]
+    assert sent(ledger.restore(session_present=True)) == [["c"]]
+
+
 @pytest.mark.parametrize("shape", ["f/{}", "f/{}/+", "f/+/{}/#"])
 def test_many_filters_take_little_time(ledger, shape):
     names = [shape.format(number) for number in range(5_000)]

@@ -73,6 +73,11 @@ def sender():
     return Sender()
 
 
+def request(sender, what):
+    sender.outgoing.enter(what)
+    sender.outgoing.hand_over()
+
+
 def subscribing(*names):
     return SubscribeRequest([Subscription(name) for name in names], [SubscribeReceipt(1, names)])
 
@@ -126,7 +131,7 @@ def test_early_answers_to_requests_too(sender):
     sender.library.before = lambda what, key: sender.outgoing.subscribed(key, [0])
     sender.up(requests=[subscribing("a")])
     sender.library.before = lambda what, key: sender.outgoing.unsubscribed(key, [0])
-    sender.outgoing.request(UnsubscribeRequest(["a"], [UnsubscribeReceipt(2, ["a"])]))
+    request(sender, UnsubscribeRequest(["a"], [UnsubscribeReceipt(2, ["a"])]))
     assert sender.finished == [(SubscribeRequest, [0]), (UnsubscribeRequest, [0])]
 
 
@@ -209,7 +214,7 @@ def test_a_request_keeps_its_place_too(sender):
 
     sender.library.before = gone
     sender.up()
-    sender.outgoing.request(subscribing("a"))
+    request(sender, subscribing("a"))
     assert [request.subscriptions[0].topic_filter for request in sender.outgoing.leftover()] == ["a"]
     assert sender.outgoing.leftover() == []
 
@@ -222,14 +227,35 @@ def test_what_the_library_refuses_has_failed_and_the_next_one_goes(sender):
     sender.library.before = refuse
     sender.up()
     bad = sender.publish("bad")
-    request = subscribing("bad")
-    sender.outgoing.request(request)
+    refused = subscribing("bad")
+    request(sender, refused)
     sender.publish("good")
     assert sender.library.taken == ["good"]
-    for receipt in (bad, *request.receipts):
+    for receipt in (bad, *refused.receipts):
         with pytest.raises(PublishError, match="ValueError: the library says no") as caught:
             receipt.wait(0)
         assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_what_ends_the_program_amid_a_hand_over_leaves_no_receipt_open(sender):
+    def end(what, key):
+        if what in ("bad", ["bad"]):
+            raise KeyboardInterrupt
+
+    sender.library.before = end
+    bad = sender.publish("bad")
+    good = sender.publish("good")
+    with pytest.raises(KeyboardInterrupt):
+        sender.up()
+    asked = subscribing("bad")
+    with pytest.raises(KeyboardInterrupt):
+        request(sender, asked)
+    for receipt in (bad, *asked.receipts):
+        with pytest.raises(PublishError, match="KeyboardInterrupt"):
+            receipt.wait(0)
+    sender.outgoing.hand_over()
+    assert sender.library.taken == ["good"]
+    assert not good.done()
 
 
 def test_what_was_in_flight_goes_first_on_the_next_connection():
@@ -265,9 +291,9 @@ def test_after_stop_nothing_is_handed_over(sender):
 
 def test_what_will_never_be_answered_is_collected(sender):
     sender.up(requests=[subscribing("sent")])
-    sender.outgoing.request(UnsubscribeRequest(["gone"], []))
+    request(sender, UnsubscribeRequest(["gone"], []))
     sender.outgoing.stop()
-    sender.outgoing.request(subscribing("waiting"))
+    request(sender, subscribing("waiting"))
     kinds = [type(request) for request in sender.outgoing.collect()]
     assert kinds == [SubscribeRequest, UnsubscribeRequest, SubscribeRequest]
     assert sender.outgoing.collect() == []

@@ -198,6 +198,56 @@ def test_the_environment_names_broker_and_backend(backend, broker, closing, monk
     assert type(client) is type(closing(juham.create(backend)))
 
 
+@pytest.mark.needs("tcp")
+def test_a_connection_that_is_accepted_amid_a_close_leaves_nothing_to_the_next(create, peer, monkeypatch):
+    """CONNACK is taken note of and then, before anything is handed over, the client is closed."""
+    client = create(**peer.options)
+    entered, go_on = threading.Event(), threading.Event()
+    close = client._close
+
+    def pausing(**_):
+        entered.set()
+        go_on.wait(5)
+
+    def closing(deliberate):
+        go_on.set()
+        close(deliberate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client._outgoing, "session", pausing)
+        patch.setattr(client, "_close", closing)
+        client.connect_to_server()
+        peer.take_up().accept()
+        assert entered.wait(5)
+        client.disconnect_from_server()
+    client.connect_to_server()
+    conversation = peer.take_up()
+    receipt = client.publish("a", "x", qos=1)
+    conversation.accept()
+    assert conversation.take() == "x"
+    receipt.wait(5)
+    assert client.statistics.resent == 0  # it was not sent before CONNACK
+
+
+@pytest.mark.needs("persistent_session")
+def test_what_was_given_up_before_a_close_is_given_up_in_the_session(connect, topic):
+    client = connect(client_id=topic.replace("/", "-"), clean_start=False)
+    client.on_message = inbox = Inbox()
+    client.subscribe([f"{topic}/a", f"{topic}/b"], qos=1).wait(5)
+    client.disconnect_from_server()
+    gone = client.unsubscribe(f"{topic}/a")
+    client.disconnect_from_server()
+    with pytest.raises(juham.NotConnectedError):
+        gone.wait(0)
+    client.connect_to_server()
+    client.wait_until_connected(5)
+    client.loop_start()
+    client.subscribe(f"{topic}/b", qos=1).wait(5)
+    for name in ("a", "b"):
+        client.publish(f"{topic}/{name}", name, qos=1)
+    assert inbox.texts(1) == ["b"]
+
+
 @pytest.mark.needs("unix_sockets")
 def test_a_socket_that_is_not_there_is_told(backend, tmp_path):
     url = f"unix://{tmp_path}/none"

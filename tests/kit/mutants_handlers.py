@@ -109,6 +109,7 @@ class JForgetsToEmpty(JToy):
             super().disconnect_from_server()
         elif self._connection.begin_close():
             self._connection.finish_close()
+            self._connection.closed()
 
 
 @mutant("handlers.on_connect_new", "gives every handler the old arguments")
