@@ -64,7 +64,7 @@ class JMemory(JMqtt):
 
     def _open(self, options: Options) -> None:
         self._hub = hub_of(options.host)
-        self._link = MemoryLink(self._packet, self._message)
+        self._link = MemoryLink(self._packet, self._delivery.received)
         self._manual = options.manual_ack
         properties = Properties(options.properties)
         if options.protocol == MQTT_5 and options.effective_session_expiry:
@@ -149,13 +149,6 @@ class JMemory(JMqtt):
         if handler is not None:
             handler(self, packet)
 
-    def _message(self, message: MqttMsg) -> None:
-        """Take a message of QoS 0 that came without a packet."""
-        if self._ledger.overlapping:
-            self._received(message.topic, message.payload)
-        else:
-            self._delivery.received(message)
-
     def _on_publish_packet(self, packet: packets.Publish) -> None:
         if self._exchanges.is_new(packet):
             self._received(
@@ -230,7 +223,7 @@ class MemoryLink:
     """The broker's way to one client. What the broker sends is passed on after its own call has returned."""
 
     def __init__(
-        self, receive: Callable[[Packet | None], None], take: Callable[[MqttMsg], None] | None = None
+        self, receive: Callable[[Packet | None], None], take: Callable[[MqttMsg], object] | None = None
     ) -> None:
         """``take`` is given plain messages of QoS 0, which are packets too for who has none."""
         self.dead = False
@@ -319,14 +312,18 @@ class Hub:
 
     def pass_message(self, link: MemoryLink, message: MqttMsg) -> bool:
         """Give a plain message of QoS 0 to whom it is for; False if it has to go as a packet."""
-        receivers: list[Any] | None = None
-        with self._lock:
-            if not self._calls:  # what came before, such as a subscription, goes first
-                receivers = self.broker.receivers(link, message.topic)
-        if self._calls:
-            self._catch_up()
+        receivers: Any = None  # links, all of which are ours
+        # What came before, such as a subscription, goes first: it waits, or a thread with the lock is at it.
+        if not self._calls and not self._lock.locked():
+            receivers = self.broker.known_receivers(link, message.topic)
         if receivers is None:
-            return False
+            with self._lock:
+                if not self._calls:
+                    receivers = self.broker.receivers(link, message.topic)
+            if self._calls:
+                self._catch_up()
+            if receivers is None:
+                return False
         if len(receivers) == 1 and not hooks.publishing:
             receivers[0].pass_message(message)
             return True

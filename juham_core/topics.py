@@ -9,8 +9,8 @@ from juham_core.errors import TopicError
 MAX_TOPIC_BYTES: Final = 65_535
 SHARE_PREFIX: Final = "$share/"
 _MOST_CHECKED: Final = 4096
-_checked: dict[str, None] = {}
-"""Topics that were published to lately: most programs use few, again and again."""
+known: Final[dict[str, None]] = {}
+"""Topics that were published to lately, and are in order: most programs use few, again and again."""
 
 
 def check_topic(topic: object) -> str:
@@ -19,14 +19,14 @@ def check_topic(topic: object) -> str:
     Forbidden are anything but str, the empty string, the wildcards ``#`` and ``+``, NUL, text that UTF-8
     cannot carry (lone surrogates) and more than 65,535 bytes (MQTT 5 sections 1.5.4 and 4.7.3).
     """
-    if type(topic) is str and topic in _checked:
+    if type(topic) is str and topic in known:
         return topic
     text = _check_text(topic, "topic")
     if "#" in text or "+" in text:
         raise TopicError(f"cannot publish to {_shown(text)}: '#' and '+' are wildcards, for subscribing only")
-    if len(_checked) >= _MOST_CHECKED:
-        _checked.clear()
-    _checked[text] = None
+    if len(known) >= _MOST_CHECKED:
+        known.clear()
+    known[text] = None
     return text
 
 

@@ -50,8 +50,8 @@ class Router:
         if route is None:
             return None
         if route.epoch != subscriptions.epoch:
-            route.epoch = subscriptions.epoch
             route.links = _links_of(route)
+            route.epoch = subscriptions.epoch  # last, for Broker.known_receivers
         links = route.links
         if links is not None:
             counters = self._counters

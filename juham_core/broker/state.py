@@ -118,6 +118,22 @@ class Broker:
         """
         return self._router.receivers(topic) if link in self._connections else None
 
+    def known_receivers(self, link: Link, topic: str) -> list[Link] | None:
+        """What :meth:`receivers` has found for this topic, if nothing has changed since; else None.
+
+        Unlike everything else here it may be called at any time, from any thread.
+        """
+        subscriptions = self._router.subscriptions
+        route = subscriptions.routes.get(topic)
+        if route is None or route.epoch != subscriptions.epoch or link not in self._connections:
+            return None
+        links = route.links
+        if links is not None:
+            counters = self._counters
+            counters.received += 1
+            counters.sent += len(links)
+        return links
+
     def lost(self, link: Link) -> None:
         """The link's transport ended without DISCONNECT: the client's will is due (section 3.1.2.5)."""
         connection = self._connections.get(link)
