@@ -76,7 +76,9 @@ def other_of(first: dict[str, Any], task: Task, stack: ExitStack) -> LocalOther 
         return None
     from juham_core.bench.local import LocalOther  # noqa: PLC0415  # nobody else needs it
 
-    other = LocalOther(task, first["backend"])
+    # From publish to handler is what is measured, so these handlers run as the face says, too.
+    inline = {"handlers": "inline"} if first["face"] == "inline" else {}
+    other = LocalOther(task, first["backend"], **inline)
     stack.callback(other.close)
     if first["scenario"] == "publish":
         other.listen(task.topic, first["qos"])
