@@ -53,6 +53,7 @@ class Link:
         self.loop = Loop()
         self.reporter = Reporter(backend.name)
         self.up = False
+        self._known: int | None = None
         self.reports = Reports(self)
         self._begun = threading.Event()
         self._verdict = threading.Event()
@@ -211,6 +212,8 @@ class Link:
 
     def on_attempt(self, _data: Any) -> None:
         """Take note that awscrt has begun."""
+        if self._known is None:
+            self._known = threads.stay_known()
         self._begun.set()
 
     def on_accepted(self, data: Any) -> None:
@@ -272,6 +275,8 @@ class Link:
         """Take note that nothing follows any more."""
         malformed.ignore()
         threads.forget_this_thread()
+        if self._known is not None:
+            threads.be_forgotten(self._known)
         self._stopped.set()
 
     def _stop_client(self) -> None:
