@@ -6,10 +6,12 @@ import secrets
 import ssl
 import threading
 import time
+from dataclasses import replace
 
 from mutants import mutant
 from toy import JToy
 
+from juham_core.dial import dial
 from juham_core.errors import MalformedPacketError
 from juham_core.wire import Subscribe
 
@@ -259,6 +261,28 @@ class JHangsOn(JToy):
 
     def _give_up(self):
         """The attempt goes on until its time is over."""
+
+
+@mutant("reconnect.close_in_upgrade", "gives up a connection that is being made, but no websocket's request")
+class JUpgradesOn(JToy):
+    capabilities = replace(JToy.capabilities, websockets=True)
+
+    def _open(self, options):
+        if options.transport == "websockets":
+            with dial(options.host, options.effective_port, "", time.monotonic() + 2.5) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                sock.settimeout(2.5)
+                sock.recv(1)
+        super()._open(options)
+
+
+@mutant("reconnect.again_after_giving_up", "stays given up once it has been")
+class JGivesUpForGood(JToy):
+    refused = False
+
+    def _connack(self, session_present, reason_code=0, *args, **more):
+        self.refused = self.refused or reason_code == 0x86
+        super()._connack(session_present, 0x86 if self.refused else reason_code, *args, **more)
 
 
 @mutant("reconnect.close_in_handshake", "gives up a connection that is being made, but no handshake")

@@ -10,7 +10,7 @@ from typing import Any
 from juham_core.errors import AuthError, ConnectError
 from juham_core.jmqtt import JMqtt
 from juham_core.options import Options
-from juham_core.testing.cases.losing import Attempts, watched
+from juham_core.testing.cases.losing import Attempts, subscribed, watched
 from juham_core.testing.definition import FAULTS, case
 from juham_core.testing.kit import Kit
 from juham_core.wire import Disconnect
@@ -123,6 +123,27 @@ class BackoffCases:
         lost.next()
         _no_attempt(kit, client, 1, ConnectError)
 
+    @case("reconnect.again_after_giving_up", on=FAULTS)
+    def again_after_giving_up(self, kit: Kit) -> None:
+        """A client that has given up may be connected again, and brings its subscriptions."""
+        client, lost, back = watched(kit, **_QUICK)
+        inbox = kit.inbox(client, kit.topic)
+        kit.broker.before("connack", connection=2).change(reason_code=0x86)
+        kit.broker.reset()
+        lost.next()
+        assert back.next()[3] != 0
+        client.username_pw_set("user", "another")
+        kit.connect(client)
+        client.publish(kit.topic, b"x", qos=1).wait(kit.patience)
+        assert inbox.next().payload == b"x"
+        packet = kit.broker.packets("connect", connection=3)[0]
+        assert (packet.username, packet.password) == ("user", b"another")
+        assert subscribed(kit, connection=3) == [kit.topic]
+        assert back.next()[3] == 0
+        kit.broker.reset()
+        lost.next()
+        assert back.next()[3] == 0, "the connection after it did not come back by itself"
+
     @case("reconnect.other_disconnects", on=FAULTS, needs="mqtt_5")
     def other_disconnects(self, kit: Kit) -> None:
         """A DISCONNECT for another reason is shown to on_disconnect, and the connection comes back."""
@@ -186,6 +207,21 @@ class BackoffCases:
         kit.keep(connection.close)
         connection.settimeout(kit.patience)
         assert connection.recv(1), "there is no ClientHello"
+        assert _time_to_close(client) < 2 * _BUSY
+
+    @case("reconnect.close_in_upgrade", on=FAULTS, needs="websockets")
+    def close_in_upgrade(self, kit: Kit) -> None:
+        """Closing while an attempt waits for a web server to take the websocket is prompt (section 6)."""
+        listener = kit.listener()
+        host, port = listener.getsockname()
+        client = kit.connect(connect_timeout=20.0)
+        web = {"host": host, "port": port, "transport": "websockets"}
+        Attempts.of(kit, client, lambda options: options.changed(**web))
+        kit.broker.reset()
+        connection, _ = listener.accept()
+        kit.keep(connection.close)
+        connection.settimeout(kit.patience)
+        assert connection.recv(3) == b"GET", "there is no request"
         assert _time_to_close(client) < 2 * _BUSY
 
     @case("reconnect.close_before_connack", on=FAULTS)
