@@ -213,6 +213,11 @@ class Options:
         return window + self.max_inflight
 
     @property
+    def most_answer_bytes(self) -> int:
+        """The bytes that these acknowledgements take, at most: MQTT 5 adds a reason code to some."""
+        return self.most_answers * (4 if self.protocol == MQTT_311 else 8)
+
+    @property
     def password_bytes(self) -> bytes | None:
         """The password as CONNECT carries it (section 3.1.3.6)."""
         return self.password.encode() if isinstance(self.password, str) else self.password

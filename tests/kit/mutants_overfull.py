@@ -50,6 +50,11 @@ class JOwesWithoutBound(JToy):
             super()._ack(*self._owed.popleft())
 
 
+@mutant("hostile.answers_unread_v3", "keeps what it owes for later under MQTT 3.1.1")
+class JOwesAsBefore(JOwesWithoutBound):
+    pass
+
+
 @mutant("reconnect.flapping_behind_handler", "tells of each connection, however late")
 class JTellsOfEach(JToy):
     def _set_up(self, name):

@@ -11,7 +11,8 @@ from juham_core.errors import QueueFullError
 from juham_core.jmqtt import JMqtt
 from juham_core.testing.definition import FAULTS, case
 from juham_core.testing.kit import Kit
-from juham_core.wire import Connack, Publish, encode
+from juham_core.testing.waiting import eventually
+from juham_core.wire import MQTT_311, Connack, Publish, encode
 
 _COUNT = 3_000
 _PAYLOAD = b"%06d" + b"x" * 1_000
@@ -21,7 +22,9 @@ one read, and of the buffers of TLS or an event loop."""
 _BUFFERS = 5 * 1024 * 1024
 """Bytes that do not fit into the buffers of a network whose other end does not read."""
 _FLOOD = 6_000
-"""Messages whose PUBACKs do not fit into what may wait in the client."""
+"""Messages whose PUBACKs do not fit into what may wait in a client whose window is 10."""
+_FLOOD_V3 = 75_000
+"""The same where the window is 65,535, as always under MQTT 3.1.1."""
 _FLAPS = 120
 _MOST_EVENTS = 80
 """Events that may wait, of twice as many connections."""
@@ -69,30 +72,12 @@ class OverfullCases:
     @case("hostile.answers_unread", on=FAULTS, needs="mqtt_5")
     def answers_unread(self, kit: Kit) -> None:
         """A broker that reads no PUBACK is not read for ever, but until it does; nothing is lost."""
-        if not sys.platform.startswith("linux"):
-            kit.not_applicable("only Linux is known to have buffers that are soon full")
-        broker = kit.start_broker(narrow=True)
-        ignored = broker.after_bytes(_BUFFERS // 100).ignore()
-        broker.wire.enabled = False
-        client = kit.connect(
-            host=broker.host, port=broker.port, max_received=100, properties={"receive_maximum": 10}
-        )
-        numbers: list[int] = []
-        kit.handle(client, "on_message", lambda *args: numbers.append(int(args[2].payload[:6])))
-        # What fills the network's buffers has not to be PUBACKs. One who waits for the network does so here.
-        filling = threading.Thread(target=client.publish, args=(kit.topic, bytes(_BUFFERS)), name="filling")
-        filling.start()
-        ignored.wait()
-        broker.send(_flood(kit))
-        kit.eventually(lambda: client.statistics.received, "the first message")
-        _until_still(kit, client, enough=_FLOOD)
-        taken = client.statistics.received
-        broker.read_on()
-        assert taken < _FLOOD, f"{taken:,} messages were taken of a broker that has read no answer"
-        kit.eventually(lambda: len(numbers) > taken, "what it has sent besides")
-        handled = numbers[:]
-        assert handled == list(range(len(handled)))
-        filling.join()
+        _read_no_answers(kit, _FLOOD, properties={"receive_maximum": 10})
+
+    @case("hostile.answers_unread_v3", on=FAULTS, needs="mqtt_311", seconds=90)
+    def answers_unread_v3(self, kit: Kit) -> None:
+        """The same under MQTT 3.1.1, where a client cannot say how much may come at once."""
+        _read_no_answers(kit, _FLOOD_V3, protocol=MQTT_311)
 
     @case("reconnect.flapping_behind_handler", on=FAULTS)
     def flapping_behind_handler(self, kit: Kit) -> None:
@@ -184,11 +169,36 @@ def _messages(kit: Kit) -> list[Publish]:
     return [Publish(kit.topic, _PAYLOAD % number, 1, packet_id=number + 1) for number in range(_COUNT)]
 
 
-def _flood(kit: Kit) -> bytes:
+def _read_no_answers(kit: Kit, count: int, **options: Any) -> None:
+    if not sys.platform.startswith("linux"):
+        kit.not_applicable("only Linux is known to have buffers that are soon full")
+    broker = kit.start_broker(narrow=True)
+    ignored = broker.after_bytes(_BUFFERS // 100).ignore()
+    broker.wire.enabled = False
+    client = kit.connect(host=broker.host, port=broker.port, max_received=100, **options)
+    numbers: list[int] = []
+    kit.handle(client, "on_message", lambda *args: numbers.append(int(args[2].payload[:6])))
+    # What fills the network's buffers has not to be PUBACKs. One who waits for the network does so here.
+    filling = threading.Thread(target=client.publish, args=(kit.topic, bytes(_BUFFERS)), name="filling")
+    filling.start()
+    ignored.wait()
+    broker.send(_flood(kit.topic, count, client.options.protocol))
+    kit.eventually(lambda: client.statistics.received, "the first message")
+    _until_still(kit, client, enough=count)
+    taken = client.statistics.received
+    broker.read_on()
+    assert taken < count, f"{taken:,} messages were taken of a broker that has read no answer"
+    kit.eventually(lambda: len(numbers) > taken, "what it has sent besides")
+    handled = numbers[:]
+    assert handled == list(range(len(handled)))
+    filling.join()
+
+
+def _flood(topic: str, count: int, protocol: int) -> bytes:
     messages = (
-        Publish(kit.topic, b"%06d" % number + b"x" * 100, 1, packet_id=number + 1) for number in range(_FLOOD)
+        Publish(topic, b"%06d" % number, 1, packet_id=number % 65_535 + 1) for number in range(count)
     )
-    return b"".join(encode(message, kit.protocol) for message in messages)
+    return b"".join(encode(message, protocol) for message in messages)
 
 
 def _ignore_the_window(kit: Kit, **options: Any) -> None:
@@ -228,4 +238,4 @@ def _until_still(kit: Kit, client: JMqtt, enough: int = _COUNT) -> None:
             last, since = received, time.monotonic()
         return received == enough or time.monotonic() - since > _STILL
 
-    kit.eventually(still, "the client takes no more")
+    eventually(still, "the client takes no more", 4 * kit.patience)

@@ -84,7 +84,7 @@ class Link:
         self._congested = False
         self._held = False
         self._stalled = False
-        self._outbox = Outbox(options.most_answers)
+        self._outbox = Outbox(options.most_answer_bytes)
 
     # --- from other threads -------------------------------------------------------------------------
 

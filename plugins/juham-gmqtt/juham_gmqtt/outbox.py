@@ -11,8 +11,6 @@ from juham_core.errors import NotConnectedError, QueueFullError
 
 MAX_UNSENT: Final = 64 * 1024 * 1024
 """Bytes that may wait for the network before QoS 0 is refused; QoS 1 and 2 have their window."""
-_ANSWER: Final = 8
-"""Bytes of an acknowledgement, at most."""
 _OVERHEAD: Final = 64
 """What a waiting packet costs beside its bytes, roughly."""
 
@@ -20,8 +18,9 @@ _OVERHEAD: Final = 64
 class Outbox:
     """Packets in the order they were handed over, by any number of threads."""
 
-    def __init__(self, most_answers: int) -> None:
-        self._most_owed = _ANSWER * most_answers
+    def __init__(self, most_owed: int) -> None:
+        """``most_owed``: bytes of acknowledgements that may wait."""
+        self._most_owed = most_owed
         self._lock = threading.Lock()
         self._packages: deque[bytes | bytearray] = deque()
         self._unsent = 0

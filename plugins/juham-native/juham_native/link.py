@@ -32,8 +32,6 @@ READ: Final = 64 * 1024
 """Bytes that are read at once."""
 FAREWELL: Final = 0.5
 """Seconds a broker has to close the connection after DISCONNECT, before we do."""
-ANSWER: Final = 8
-"""Bytes of an acknowledgement, at most."""
 PONGS: Final = 4096
 """Bytes that a websocket may want to have sent by itself."""
 _OVERHEAD: Final = 64
@@ -70,7 +68,7 @@ class Link(ABC):
         self._layered: list[bytes] = []  # what the layer itself wants to have sent before those
         self._unsent = 0
         self._owed = 0  # of these, bytes of answers
-        self._most_owed = ANSWER * options.most_answers + PONGS
+        self._most_owed = options.most_answer_bytes + PONGS
         self._flush_is_due = False  # somebody is going to flush: nobody needs to be told
         self._closed = False
         self._ended = False
