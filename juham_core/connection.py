@@ -211,7 +211,8 @@ class Connection:
         """
         with self._changed:
             under_way = (State.OPENING, State.TURNING)
-            done = self._changed.wait_for(lambda: self.state not in under_way, timeout)
+            longest = min(timeout, threading.TIMEOUT_MAX)
+            done = self._changed.wait_for(lambda: self.state not in under_way, longest)
             if self.state is State.CONNECTED:
                 return
             if self.error is not None:

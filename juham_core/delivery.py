@@ -140,9 +140,9 @@ class Delivery:
         """Run no further handler."""
         self._dispatcher.stop()
 
-    def run_forever(self) -> None:
-        """Run handlers on this thread until the client is closed or the loop stopped."""
-        self._dispatcher.run()
+    def run_forever(self, ended: Callable[[], bool]) -> None:
+        """Run handlers on this thread until the client is closed, if it has not ``ended``, or the loop is."""
+        self._dispatcher.run(ended)
 
     def cease(self) -> None:
         """Inside a handler: let it be the last one, before the client is closed by another thread."""

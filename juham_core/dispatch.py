@@ -113,14 +113,14 @@ class Dispatcher:
             self._runner = self._thread.ident
             return True
 
-    def run(self) -> None:
-        """Make the calls on the calling thread until :meth:`stop`.
+    def run(self, ended: Callable[[], bool] = lambda: False) -> None:
+        """Make the calls on the calling thread until :meth:`stop`; none if ``ended()``, which is true before.
 
         Where another thread makes them, wait for its end; inside a call, return at once. SystemExit and
         KeyboardInterrupt leave it, as they would leave any loop of a main program.
         """
         with self._changed:
-            if self.current:
+            if self.current or ended():
                 return
             self._stopping = False
             self._changed.notify_all()  # as above

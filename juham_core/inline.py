@@ -142,12 +142,18 @@ class InlineDispatcher(Dispatcher):
         self._go_on(len(self._line) + AT_ONCE)
         return True
 
-    def run(self) -> None:
-        """Have calls made until :meth:`stop`, where they are put; inside a call, return at once."""
-        if self.current:
+    def run(self, ended: Callable[[], bool] = lambda: False) -> None:
+        """Have calls made until :meth:`stop`, where they are put; inside a call, return at once.
+
+        If ``ended()``, which is true before whoever ends it calls :meth:`stop`, none is made.
+        """
+        if self.current or ended():
             return
         started = self.start()
         try:
+            if ended():  # meanwhile
+                self._started = False
+                return
             with self._changed:
                 self._changed.wait_for(lambda: not self._started)
         except BaseException:

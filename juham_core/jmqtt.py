@@ -225,11 +225,13 @@ class JMqtt(Vocabulary, Events, Guards):
         called, no handler runs any more, and no thread, task, socket or file is left. Calling it again does
         nothing. Called inside a handler, it returns with everything closed but the handler itself; where that
         runs inline, it is the last one, the client is connected no longer, and the rest is done by a thread
-        that ends with it, for the library's own is busy with the handler. Until all that is done, connecting
-        raises ConnectError, in ``on_disconnect`` too.
+        that ends with it, for the library's own is busy with the handler. So it is inside a receipt's
+        callback and a hook that tells of a connection or a publish, but for handlers, which go on as in any
+        close. Until all that is done, connecting raises ConnectError, in ``on_disconnect`` too.
         """
+        told = self._delivery.turn.telling
         if not self._connection.begin_close():
-            if not self._delivery.inside_handler:
+            if not (self._delivery.inside_handler or told):
                 # Publishes have that long, and then handlers.
                 self._connection.wait_closed(2 * self._options.close_timeout)
                 self._close_unconnected()
@@ -239,19 +241,20 @@ class JMqtt(Vocabulary, Events, Guards):
             return
         if not self.is_connected():  # else the broker may have been faster than _open() was to return
             self._give_up()
-        if self._delivery.inside_inline:
-            was_connected = self.is_connected()
-            self._connection.leave()
+        was_connected, inline = self.is_connected(), self._delivery.inside_inline
+        if not (inline or told):
+            self._finish_close(was_connected, ended=False)
+            return
+        self._connection.leave()
+        if inline:
             self._delivery.cease()
             if was_connected:
                 self._delivery.disconnected(from_server=False, reason_code=0, properties=None)
-            # Not a daemon: what is under way is to be finished, be it the end of the program.
-            self._closing_thread = threading.Thread(
-                target=self._finish_close, args=(was_connected, True), name=f"juham-{self.name}-closing"
-            )
-            self._closing_thread.start()
-            return
-        self._finish_close(self.is_connected(), ended=False)
+        # Not a daemon: what is under way is to be finished, be it the end of the program.
+        self._closing_thread = threading.Thread(
+            target=self._finish_close, args=(was_connected, inline), name=f"juham-{self.name}-closing"
+        )
+        self._closing_thread.start()
 
     def _finish_close(self, was_connected: bool, ended: bool) -> None:
         """Close what :meth:`disconnect_from_server` has begun to; ``ended``: no handler runs any more."""
@@ -297,9 +300,10 @@ class JMqtt(Vocabulary, Events, Guards):
     def loop_forever(self) -> Any:
         """Run the handlers on the calling thread until the client is disconnected; returns 0.
 
+        At once if it has been disconnected already, perhaps by another thread a moment ago.
         What ends a program's main loop ends this one too: KeyboardInterrupt and SystemExit pass through.
         """
-        self._delivery.run_forever()
+        self._delivery.run_forever(lambda: self._connection.closing)
         return 0
 
     def __enter__(self) -> Self:
@@ -420,13 +424,13 @@ class JMqtt(Vocabulary, Events, Guards):
         return self._ledger.subscriptions()
 
     def ack(self, mid: int, qos: int) -> Any:
-        """Acknowledge a received message of QoS 1 or 2, with ``options.manual_ack`` set; returns 0.
+        """Acknowledge a received message of QoS 1 or 2, on a connection made with ``manual_ack``; returns 0.
 
         ``mid`` and ``qos`` are the message's. Raises NotSupportedError where the backend or the options do
         not have the application acknowledge.
         """
         self.capabilities.require("manual_ack", self.get_class_id())
-        if not self._options.manual_ack:
+        if not self._in_force.manual_ack:
             raise NotSupportedError(
                 "messages are acknowledged by themselves; manual_ack_set(True) changes that"
             )

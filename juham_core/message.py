@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -200,8 +201,14 @@ class Receipt:
             self._waiters.append(waiter)
         # Resolving sets _done and then goes through the waiters; waiting enters itself and then looks at
         # _done. One of the two always sees the other, so resolving, the frequent one, takes no lock.
-        if not self._done:
-            waiter.acquire(timeout=-1 if timeout is None else max(0.0, min(timeout, threading.TIMEOUT_MAX)))
+        try:
+            if not self._done:
+                longest = -1 if timeout is None else max(0.0, min(timeout, threading.TIMEOUT_MAX))
+                waiter.acquire(timeout=longest)
+        finally:
+            if not self._done:  # who waits again and again must not leave more and more behind
+                with contextlib.suppress(ValueError):
+                    self._waiters.remove(waiter)
         return self._done
 
     def _resolve(self, error: JuhamError | None = None) -> bool:
@@ -212,7 +219,11 @@ class Receipt:
         self._done = True
         waiters = self._waiters
         while waiters:
-            waiters.pop().release()
+            try:
+                waiter = waiters.pop()
+            except IndexError:  # the last one has just given up
+                break
+            waiter.release()
         if self._callbacks:
             self._run_callbacks()
         return True
@@ -225,7 +236,10 @@ class Receipt:
             except IndexError:  # another thread took the last one
                 return
             try:
-                callback(self)
+                if self._turn is None:
+                    callback(self)
+                else:
+                    self._turn.tell(callback, self)
             except Exception:  # the thread is the library's: it has other receipts to resolve
                 log.exception("a callback of %r failed", self)
 

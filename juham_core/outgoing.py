@@ -154,6 +154,8 @@ class Outgoing:
         """The thread of the event loop that the client lives in: nothing may wait for a disk there."""
         self.bounds: OutboxBounds | None = None
         """Of the outbox; None: publishes wait in memory."""
+        self.over = False
+        """True once the connection has ended, until the next attempt: nothing more is acknowledged."""
         self._library = library
         self._acknowledged = acknowledged
         self._subscribed = subscribed
@@ -241,6 +243,8 @@ class Outgoing:
     def stop(self) -> None:
         """Hand over nothing more; returns at once."""
         self._up = False
+        self.over = True
+        self._notify()
 
     def leftover(self) -> list[Request]:
         """Before :meth:`up`: take out requests that came while the last connection was ending."""
@@ -271,11 +275,15 @@ class Outgoing:
         return len(failed)
 
     def wait_empty(self, timeout: float) -> bool:
-        """Block until nothing is queued or in flight, for at most ``timeout`` seconds; tell which."""
+        """Block until nothing is queued or in flight, for at most ``timeout`` seconds; tell which.
+
+        False at once when the connection ends meanwhile.
+        """
         with self._changed:
             self._watchers += 1
             try:
-                return self._changed.wait_for(self._is_empty, timeout)
+                self._changed.wait_for(lambda: self.over or self._is_empty(), timeout)
+                return self._is_empty()
             finally:
                 self._watchers -= 1
 

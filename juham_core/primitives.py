@@ -239,7 +239,9 @@ class Backend(ABC):
         finally:
             ready()
         if hooks.connected:
-            hooks.notify("connected", client=self, session_present=session_present)
+            self._delivery.turn.tell(
+                hooks.notify, "connected", client=self, session_present=session_present
+            )
 
     def _lost(
         self,
@@ -259,7 +261,8 @@ class Backend(ABC):
         if self._connection.lost(error, reason_code if from_server else 0, why, reference):
             self._delivery.disconnected(from_server, reason_code, properties)
             if hooks.disconnected:
-                hooks.notify("disconnected", client=self, reason=str(self._connection.ending))
+                reason = str(self._connection.ending)
+                self._delivery.turn.tell(hooks.notify, "disconnected", client=self, reason=reason)
 
     def _acknowledged(self, key: int, reason_code: int = 0, properties: Properties | None = None) -> None:
         """Report PUBACK or PUBCOMP, or the PUBREC that ends an exchange with a refusal."""
@@ -335,14 +338,19 @@ class Backend(ABC):
     @property
     def _spoken_protocol(self) -> int:
         """The version that the connection speaks, or will speak: the options may have been changed since."""
+        return self._in_force.protocol
+
+    @property
+    def _in_force(self) -> Options:
+        """The options that the connection was made with, where one stands."""
         standing = self._connection.state in (State.OPENING, State.CONNECTED)
-        return (self._attempted if standing else self._options).protocol
+        return self._attempted if standing else self._options
 
     # --- between the parts --------------------------------------------------------------------------
 
     def _attempt(self, server: Server) -> None:
         options = self._options.at(server)
-        if options.client_id is None:
+        if not options.client_id and self._own_id:  # "" is for the broker to choose, the first time
             options = options.changed(client_id=self._own_id)
         options = credentials.for_attempt(options)
         if hooks.connecting:
@@ -358,6 +366,7 @@ class Backend(ABC):
             self._dialling.give_up()
         try:
             self._dialling.check()
+            self._outgoing.over = False
             self._open(options)
         except ConnectError:
             raise
@@ -417,7 +426,7 @@ class Backend(ABC):
         if "on_publish" in self._event_handlers:
             self._delivery.published(receipt, properties)
         if hooks.published:
-            hooks.notify("published", client=self, receipt=receipt)
+            self._delivery.turn.tell(hooks.notify, "published", client=self, receipt=receipt)
 
     def _on_subscribed(self, request: Request, answer: tuple[list[int], Properties | None]) -> None:
         codes, properties = answer

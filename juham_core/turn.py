@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from juham_core.errors import DeadlockError
 
 
 class Turn:
-    """Of one client: the thread on which a handler runs inline, and one that is handing a message over."""
+    """Of one client: the thread on which a handler runs inline, and one that is handing a message over.
 
-    __slots__ = ("sender", "thread")
+    And those that run a receipt's callback or a hook, which may be the library's own, with locks held.
+    """
+
+    __slots__ = ("_telling", "sender", "thread")
 
     def __init__(self) -> None:
         self.thread: int | None = None
         self.sender: int | None = None
+        self._telling: set[int] = set()
+
+    @property
+    def telling(self) -> bool:
+        """True inside a receipt's callback and inside a hook."""
+        return threading.get_ident() in self._telling
+
+    def tell(self, function: Callable[..., Any], *args: Any, **named: Any) -> None:
+        """Call a receipt's callback, or a hook."""
+        thread = threading.get_ident()
+        outermost = thread not in self._telling
+        self._telling.add(thread)
+        try:
+            function(*args, **named)
+        finally:
+            if outermost:
+                self._telling.discard(thread)
 
     def check_may_wait(self, what: str) -> None:
         """Raise DeadlockError on a thread that would wait for itself."""

@@ -67,7 +67,8 @@ class Vocabulary:
         """Encrypt the connection. Without arguments, certificates the system trusts are accepted.
 
         ``certfile`` and ``keyfile`` (PEM) are for brokers that ask for a client certificate. Raises
-        OptionError if a file cannot be used.
+        OptionError if a file cannot be used. ``tls_version`` is the lowest to be spoken, an
+        ``ssl.TLSVersion``; one of paho's ``ssl.PROTOCOL_...`` stands for TLS 1.2 or later.
         """
         if certfile is None and keyfile is not None:
             raise OptionError("keyfile needs certfile beside it")
@@ -85,7 +86,9 @@ class Vocabulary:
         if cert_reqs is not None:
             context.check_hostname = context.check_hostname and cert_reqs == ssl.CERT_REQUIRED
             context.verify_mode = ssl.VerifyMode(cert_reqs)
-        if tls_version not in (None, ssl.PROTOCOL_TLS, ssl.PROTOCOL_TLS_CLIENT):
+        if isinstance(tls_version, ssl.TLSVersion):
+            context.minimum_version = tls_version
+        elif tls_version not in (None, ssl.PROTOCOL_TLS, ssl.PROTOCOL_TLS_CLIENT):
             context.minimum_version = ssl.TLSVersion.TLSv1_2
         if ciphers is not None:
             context.set_ciphers(ciphers)

@@ -7,6 +7,7 @@ sending again only after a reconnect (MQTT 5 section 4.4). The thread runs while
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -71,3 +72,7 @@ class Watchdog:
 
 watchdog = Watchdog()
 """The one of this process."""
+
+if hasattr(os, "register_at_fork"):
+    # The child has none of the parent's threads, and its clients are its own.
+    os.register_at_fork(after_in_child=watchdog.__init__)  # type: ignore[misc]  # made anew, where it is

@@ -4,7 +4,7 @@ import logging
 import threading
 
 import pytest
-from waiting import PATIENCE, Recorder
+from waiting import PATIENCE, Recorder, eventually
 
 from juham_core.errors import NotConnectedError, PayloadError, QosError, ReceiptTimeoutError, SubscribeError
 from juham_core.message import (
@@ -179,3 +179,16 @@ def test_refused_filters_are_named_with_their_codes():
 
 def test_an_unsubscription_knows_its_filters():
     assert UnsubscribeReceipt(1, ["a", "b"]).topic_filters == ("a", "b")
+
+
+def test_who_waits_again_and_again_leaves_nothing_behind():
+    receipt = PublishReceipt(1)
+    for _ in range(10):
+        receipt.wait_for_publish(0.001)
+    assert not receipt._waiters
+    waiting = threading.Thread(target=receipt.wait, args=(PATIENCE,))
+    waiting.start()
+    assert eventually(lambda: receipt._waiters)
+    receipt._resolve()
+    waiting.join()
+    assert receipt.wait(0).done()

@@ -1,4 +1,9 @@
+import os
+import subprocess
+import sys
 import threading
+
+import pytest
 
 from juham_core.watchdog import Watchdog
 
@@ -63,3 +68,23 @@ def test_a_check_may_end_its_own_watch():
 
     watchdog.watch("once", 0.01, once)
     assert done.wait(5)
+
+
+FORKED = """
+import os, threading
+from juham_core.watchdog import watchdog
+
+watchdog.watch("parent", 60, lambda now: None)
+child = os.fork()
+if child == 0:
+    looked = threading.Event()
+    watchdog.watch("child", 0.01, lambda now: looked.set())
+    os._exit(0 if looked.wait(10) else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+watchdog.unwatch("parent")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_process_has_a_watchdog_of_its_own():
+    subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=30)

@@ -139,7 +139,7 @@ class LoopDispatcher(Dispatcher):
         self._go_on()
         return True
 
-    def run(self) -> None:
+    def run(self, ended: Callable[[], bool] = lambda: False) -> None:  # noqa: ARG002 - as the base has it
         """Raises NotSupportedError: the loop runs already."""
         raise NotSupportedError("the handlers of this client run in an event loop: loop_forever has no place")
 

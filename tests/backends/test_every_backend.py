@@ -271,3 +271,133 @@ def test_a_port_that_does_not_speak_tls_is_told(backend):
     with EmbeddedBroker() as broker, pytest.raises(juham.ConnectError) as raised:
         juham.connect(broker.url.replace("mqtt://", "mqtts://"), backend=backend)
     assert str(raised.value).startswith("cannot connect to mqtts://")
+
+
+@pytest.mark.needs("manual_ack")
+def test_what_a_connection_brought_may_be_acknowledged_whatever_the_next_one_does(connect, topic):
+    client = connect(manual_ack=True, protocol=5, properties={"receive_maximum": 1})
+    client.on_message = inbox = Inbox()
+    client.subscribe(topic, qos=1).wait(5)
+    client.manual_ack_set(False)
+    for number in range(3):
+        client.publish(topic, str(number), qos=1)
+    for number in range(3):
+        message = inbox.next()
+        assert message.payload == str(number).encode()
+        client.ack(message.mid, message.qos)
+
+
+@pytest.mark.needs("tcp", "mqtt_5", "persistent_session")
+def test_the_identifier_that_a_broker_has_chosen_is_kept_for_its_session(create, peer):
+    client = create(
+        **peer.options, protocol=5, client_id="", clean_start=False, reconnect_min=0.01, reconnect_max=0.1
+    )
+    client.connect_to_server()
+    conversation = peer.take_up()
+    assert conversation.accept(assigned_client_identifier="chosen").client_id == ""
+    client.wait_until_connected(5)
+    conversation.reset()
+    assert peer.take_up().accept(session_present=True).client_id == "chosen"
+
+
+@pytest.mark.parametrize("handlers", ["thread", "inline"])
+def test_loop_forever_returns_at_once_after_the_close(connect, handlers):
+    client = connect(handlers=handlers)
+    client.disconnect_from_server()
+    thread = threading.Thread(target=client.loop_forever)
+    thread.start()
+    thread.join(5)
+    returned = not thread.is_alive()
+    client.loop_stop()
+    thread.join()
+    assert returned
+
+
+@pytest.mark.needs("tcp")
+def test_a_close_does_not_wait_for_answers_on_a_connection_that_has_ended(create, peer):
+    client = create(**peer.options, close_timeout=60.0)
+    client.loop_start()
+    client.connect_to_server()
+    conversation = peer.take_up()
+    conversation.accept()
+    client.wait_until_connected(5)
+    receipt = client.publish("a", "x", qos=1)
+    conversation.expect(Publish)
+    closing = threading.Thread(target=client.disconnect_from_server)
+    closing.start()
+    assert eventually(lambda: client._connection.closing)
+    conversation.reset()
+    closing.join(20)
+    assert not closing.is_alive()
+    with pytest.raises(juham.NotConnectedError):
+        receipt.wait(0)
+
+
+def _close_in_a_callback(client, receipt):
+    """Close the client in the callback of a receipt; what is seen right after it."""
+    seen = Recorder()
+
+    def close(receipt):
+        client.disconnect_from_server()
+        seen(client.is_connected(), type(receipt.exception()))
+
+    receipt.add_done_callback(close)
+    return seen
+
+
+def test_a_client_may_be_closed_in_the_callback_of_any_receipt(connect, topic):
+    for ask in ("publish", "subscribe", "unsubscribe"):
+        client = connect()
+        client.on_disconnect = ended = Recorder()
+        receipt = client.publish(topic, "x", qos=1) if ask == "publish" else getattr(client, ask)(topic)
+        assert _close_in_a_callback(client, receipt).next() == (False, type(None)), ask
+        ended.next()
+        client.disconnect_from_server()
+        assert ended.count == 0
+
+
+@pytest.mark.needs("tcp", "mqtt_5")
+@pytest.mark.parametrize("ask", ["publish", "subscribe"])
+def test_and_of_one_that_fails_amid_the_hand_over(create, peer, ask):
+    client = create(**peer.options, protocol=5)
+    receipt = client.publish("a", bytes(300), qos=1) if ask == "publish" else client.subscribe("a" * 300)
+    seen = _close_in_a_callback(client, receipt)
+    client.connect_to_server()
+    conversation = peer.take_up()
+    conversation.accept(maximum_packet_size=200)
+    connected, error = seen.next()
+    assert (connected, issubclass(error, juham.JuhamError)) == (False, True)
+    client.disconnect_from_server()
+    assert conversation.ended()
+
+
+@pytest.mark.needs("tcp", "mqtt_5")
+def test_and_in_a_hook_that_tells_of_a_publish_amid_the_hand_over(create, peer):
+    client = create(**peer.options, protocol=5)
+    seen = Recorder()
+
+    class Closes:
+        @juham.hookimpl
+        def jmqtt_published(self, client):
+            client.disconnect_from_server()
+            seen(client.is_connected())
+
+    plugin = Closes()
+    juham.hooks.hooks.register(plugin)
+    try:
+        client.publish("a", bytes(300), qos=1)
+        client.connect_to_server()
+        conversation = peer.take_up()
+        conversation.accept(maximum_packet_size=200)
+        assert seen.next() == (False,)
+        client.disconnect_from_server()
+        assert conversation.ended()
+    finally:
+        juham.hooks.hooks.unregister(plugin)
+
+
+def test_and_of_one_that_fails_because_it_is_closed(create):
+    client = create()
+    seen = _close_in_a_callback(client, client.publish("a", "x", qos=1))
+    client.disconnect_from_server()
+    assert seen.next() == (False, juham.NotConnectedError)
