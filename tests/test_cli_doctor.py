@@ -222,10 +222,19 @@ def test_the_outbox_that_the_url_names(installed):
 
 def test_a_damaged_outbox(installed):
     path = installed.folder / "outbox"
-    path.write_bytes(b"SQLite format 3\0" + bytes(5000))
+    path.write_bytes(b"SQLite format 3\0" + bytes(52) + b"JuOB" + bytes(5000))
     done = juham(installed, "doctor", "--url", f"memory://here?outbox={path}", **GOOD)
     assert done.returncode == 1, done
     assert "wrong" in line(done.stdout, f"juham outbox {path}")
+
+
+def test_an_outbox_that_is_something_else(installed):
+    path = installed.folder / "notes.txt"
+    path.write_text("milk, bread, eggs", encoding="utf-8")
+    done = juham(installed, "doctor", "--url", f"memory://here?outbox={path}", **GOOD)
+    assert done.returncode == 1, done
+    assert "wrong" in line(done.stdout, f"{str(path)!r} is a file of something else")
+    assert path.read_text(encoding="utf-8") == "milk, bread, eggs"
 
 
 def test_no_outbox_is_named(installed):

@@ -23,6 +23,7 @@ from juham_core.options import OutboxBounds
 from juham_core.outbox import Store
 from juham_core.outbox import outgoing as stored_outgoing
 from juham_core.outbox.store import Entry
+from juham_core.outbox.trial import try_place
 
 
 @pytest.fixture
@@ -521,12 +522,32 @@ def broken(path, how):
         file.write_bytes(b"")
     elif how == "cut":
         file.write_bytes(whole[: len(whole) // 2])
+    elif how == "header":
+        file.write_bytes(b"\0" * 16 + whole[16:])
+    elif how == "header, and the lock is gone":
+        file.write_bytes(b"\0" * 16 + whole[16:])
+        Path(f"{path}.lock").unlink()
+    elif how == "garbage beside a journal":
+        file.write_bytes(b"this is not what it was" * 1000)
+        Path(f"{path}-wal").write_bytes(b"nor is this")
+        Path(f"{path}.lock").unlink()
     else:
         file.write_bytes(whole[:8192] + b"\xaa" * (len(whole) - 8192))
     return file.read_bytes()
 
 
-@pytest.mark.parametrize("how", ["garbage", "emptied", "cut", "pages"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "garbage",
+        "emptied",
+        "cut",
+        "pages",
+        "header",
+        "header, and the lock is gone",
+        "garbage beside a journal",
+    ],
+)
 def test_a_damaged_file_is_set_aside(make, topic, path, caplog, how):
     first = make()
     fill(first, topic, 300)
@@ -534,20 +555,51 @@ def test_a_damaged_file_is_set_aside(make, topic, path, caplog, how):
     content = broken(path, how)
     second = make()
     connect(second).publish(topic, "new", qos=1).wait(PATIENCE)
-    (aside,) = Path(path).parent.glob("*.corrupt-*")
+    aside = min(Path(path).parent.glob("*.corrupt-*"), key=lambda each: len(each.name))
     assert aside.read_bytes() == content
     assert second.statistics.dropped["outbox set aside"] == 1
     (line,) = (each.getMessage() for each in caplog.records if each.name == "juham.outbox")
     assert str(aside) in line
 
 
+def untouched(make, topic, path):
+    """Try to use what is there for an outbox, twice, in each way; nothing may be changed or made."""
+    folder = Path(path).parent
+    before = {each.name: each.read_bytes() for each in folder.iterdir()}
+    for _ in range(2):
+        client = make()
+        with pytest.raises(OutboxError, match="something else"):
+            client.publish(topic, "x", qos=1)
+        with pytest.raises(OutboxError, match="something else"):
+            client.connect_to_server()
+    assert {each.name: each.read_bytes() for each in folder.iterdir()} == before
+
+
 def test_a_database_of_something_else_is_not_touched(make, topic, path):
     with closing(sqlite3.connect(path)) as file, file:
         file.execute("CREATE TABLE precious (thing)")
-    before = Path(path).read_bytes()
+    untouched(make, topic, path)
+
+
+def test_a_damaged_database_of_something_else_is_not_touched(make, topic, path):
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("CREATE TABLE precious (thing)")
+        file.executemany("INSERT INTO precious VALUES (?)", [("x" * 1000,)] * 100)
+    broken(path, "pages")
+    untouched(make, topic, path)
+
+
+@pytest.mark.parametrize("content", [b"x", b"milk, bread, eggs\n" * 100])
+def test_a_file_of_something_else_is_not_touched(make, topic, path, content):
+    Path(path).write_bytes(content)
+    untouched(make, topic, path)
     with pytest.raises(OutboxError, match="something else"):
-        make().publish(topic, "x", qos=1)
-    assert Path(path).read_bytes() == before
+        try_place(path)
+
+
+def test_a_lock_of_something_else_is_not_touched(make, topic, path):
+    Path(f"{path}.lock").write_text('[[package]]\nname = "precious"\n', encoding="utf-8")
+    untouched(make, topic, path)
 
 
 def test_a_newer_version_is_not_touched(make, topic, path):

@@ -93,7 +93,7 @@ def check_outbox(path: str | None) -> dict[str, Any]:
     except ImportError as exc:
         return {"error": f"this Python has no SQLite, so no outbox: {exc}"}
     try:
-        place = try_place(path or os.path.join(tempfile.gettempdir(), "outbox"))  # noqa: PTH118  # as it is given
+        place = try_place(path or os.path.join(tempfile.gettempdir(), f"juham-{os.getpid()}"))  # noqa: PTH118  # as it is given
         found: dict[str, Any] = asdict(place)
         where = path and os.path.expanduser(path)  # noqa: PTH111  # as it is given
         if where and os.path.exists(where):  # noqa: PTH110  # as it is given

@@ -39,6 +39,35 @@ _PARTS: Final = ("", "-wal", "-shm")
 """What SQLite calls the files that belong together."""
 
 
+_HEADER: Final = b"SQLite format 3\0"
+_APPLICATION_AT: Final = 68
+"""Where SQLite keeps its mark, from the beginning of the file."""
+
+
+def check_whose(path: str) -> None:
+    """Raise OutboxError if there is a file in this place that has never been an outbox; it is not touched.
+
+    What has been one is known by its mark, or, where that is overwritten, by the lock or the journal beside
+    it: the lock stays for as long as the outbox, and is made beside nothing else.
+    """
+    place = Path(path)
+    try:
+        if not place.is_file() or Path(f"{path}.lock").exists() or Path(f"{path}-wal").exists():
+            return
+        with place.open("rb") as file:
+            begin = file.read(_APPLICATION_AT + 4)
+    except OSError as exc:
+        raise OutboxError(f"the outbox {path!r} cannot be used: {exc}") from exc
+    mark = begin[_APPLICATION_AT:]
+    if not begin or mark == APPLICATION.to_bytes(4, "big"):
+        return
+    what = "a database" if begin.startswith(_HEADER) else "a file"
+    raise OutboxError(
+        f"{path!r} is {what} of something else, and was left as it is: an outbox needs a file of its own; "
+        "name one that does not exist, and it is made"
+    )
+
+
 def open_file(path: str, sync: str) -> tuple[sqlite3.Connection, str | None]:
     """Open the file, or make it; return the connection, and where a damaged file was put, else None.
 
@@ -72,7 +101,7 @@ def _connect(path: str) -> sqlite3.Connection:
 
 def _make(path: str) -> None:
     """Make an empty outbox beside its place and move it there: a file in that place is always whole."""
-    beside = f"{path}.new"
+    beside = f"{path}.outbox-new"
     Path(beside).unlink(missing_ok=True)
     os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # payloads are private
     with closing(_connect(beside)) as connection:

@@ -33,8 +33,17 @@ class FileLock:
                 f"the outbox {path!r} is in use by {who}: one client at a time has it; "
                 "close that one, or give each an outbox of its own"
             ) from exc
+        os.lseek(self._file, 0, os.SEEK_SET)
+        found = os.read(self._file, 40).strip()
+        if found and not found.isdigit():
+            os.close(self._file)
+            raise OutboxError(
+                f"the outbox {path!r} cannot be used: its lock would be {name!r}, which is a file of "
+                "something else, and was left as it is; give the outbox another name"
+            )
         with contextlib.suppress(OSError):  # a full disk: the number is for people only
             os.ftruncate(self._file, 0)
+            os.lseek(self._file, 0, os.SEEK_SET)
             os.write(self._file, b"%d\n" % os.getpid())
 
     def release(self) -> None:

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from juham_core.errors import JuhamError, OutboxError, QueueFullError
 from juham_core.message import MqttMsg
 from juham_core.options import OutboxBounds
-from juham_core.outbox.file import open_file
+from juham_core.outbox.file import check_whose, open_file
 from juham_core.outbox.lock import FileLock
 from juham_core.wire.fields import Reader
 from juham_core.wire.properties import Properties
@@ -125,6 +125,7 @@ class Store:
         self._endings: deque[Removal] = deque()
         """Removals that somebody waits for: only :meth:`write` calls back, never a publishing thread."""
         self._releases: deque[tuple[int, Callable[[], object]]] = deque()
+        check_whose(self.path)  # before the lock is made, by which an outbox is known
         self._file_lock = FileLock(self.path)
         try:
             self._connection, self.set_aside = open_file(self.path, bounds.sync)

@@ -12,6 +12,7 @@ from pathlib import Path
 from juham_core.errors import OutboxError
 from juham_core.message import MqttMsg
 from juham_core.options import OutboxBounds
+from juham_core.outbox.file import check_whose
 from juham_core.outbox.store import Entry, Store
 
 
@@ -31,11 +32,13 @@ class Place:
 def try_place(path: str) -> Place:
     """Try the folder in which an outbox ``path`` is or would be; the outbox itself is left alone.
 
-    Raises OutboxError if none can be kept there.
+    Raises OutboxError if none can be kept there, or the file is something else.
     """
-    folder = Path(path).expanduser().absolute().parent
+    place = Path(path).expanduser().absolute()
+    folder = place.parent
     if not folder.is_dir():
         raise OutboxError(f"the outbox {path!r} cannot be used: there is no folder {str(folder)!r}; make it")
+    check_whose(str(place))
     try:
         with tempfile.TemporaryDirectory(prefix=".juham-trial-", dir=folder) as scratch:
             journal = _use(os.path.join(scratch, "outbox"))  # noqa: PTH118 - the outbox takes a str
