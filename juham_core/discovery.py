@@ -145,6 +145,8 @@ def find(name: str, installed: Iterable[Distribution] | None = None) -> BackendI
     ``installed`` as for :func:`backends`. Raises :class:`~juham_core.errors.BackendNotFoundError`,
     BackendBlockedError or BackendAmbiguousError.
     """
+    if "://" in name or "@" in name:  # a URL, which may have a password in it
+        raise BackendNotFoundError("the name of a backend is wanted, not a URL: connect() takes one", name="")
     owner, _, short = name.rpartition(":")
     infos = backends(installed)
     same_name = [info for info in infos if info.name == short]

@@ -49,6 +49,7 @@ def check(options: Options) -> None:
     _check_outbox(options)
     for name in ("host", "bind_address", "client_id", "username"):
         _check_text(name, getattr(options, name))
+    _check_no_url(options)
     _check_paths(options)
     _check_password(options.password)
     credentials.check(options)
@@ -118,6 +119,16 @@ _RANGES: Final = (
 def _check_text(name: str, value: Any) -> None:
     if value is not None and (not isinstance(value, str) or "\0" in value or not _fits(value)):
         raise OptionError(f"the option {name!r} is a str without NUL of at most 65,535 bytes in UTF-8")
+
+
+def _check_no_url(options: Options) -> None:
+    """A URL in another place is not repeated: it may have a password in it, and these are shown."""
+    for name in ("host", "bind_address", "outbox"):
+        value: str = getattr(options, name) or ""
+        a_path = name == "outbox" or (name == "host" and options.transport == "unix")
+        if "://" in value or ("@" in value and not a_path):
+            what = "a path" if a_path else "a name or an address"
+            raise OptionError(f"the option {name!r} is {what}, not a URL: juham_core.connect() takes one")
 
 
 def _check_paths(options: Options) -> None:

@@ -13,9 +13,10 @@ import juham_core as juham
 from juham_core import credentials, jsonfiles
 from juham_core.broker import EmbeddedBroker
 from juham_core.credentials import for_attempt, of_environment
-from juham_core.errors import ConnectError, OptionError
+from juham_core.errors import BackendNotFoundError, ConnectError, OptionError, OutboxError
 from juham_core.factory import create_for
 from juham_core.options import Options
+from juham_core.outbox import look_into
 from juham_core.wire.packets import Connect
 from juham_core.wire.properties import Properties
 
@@ -103,11 +104,50 @@ def test_what_is_a_secret_is_neither_shown_nor_saved():
     assert CANARY not in "".join([*map(repr, shown), *saved])
 
 
-@pytest.mark.parametrize("command", [["doctor"], ["backends", "--json"]])
+URLS = [f"mqtt://anna:{CANARY}@broker", f"mqtts://anna:p%40{CANARY}@broker:8883", f"anna:{CANARY}@broker"]
+
+
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize("option", ["host", "bind_address", "outbox"])
+def test_a_url_in_the_place_of_something_else_is_not_repeated(url, option, backend):
+    value = url if option != "outbox" or "://" in url else f"mqtt://{url}"
+    client = juham.create(backend)
+    with pytest.raises(OptionError, match="not a URL") as raised:
+        client.configure(**{option: value})
+    assert CANARY not in shown(raised.value) + repr(client)
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_in_the_place_of_a_host_or_a_backend_is_not_repeated(url, backend):
+    client = juham.create(backend)
+    with pytest.raises(OptionError, match="not a URL") as raised:
+        client.connect_to_server(url)
+    assert CANARY not in shown(raised.value) + repr(client)
+    with pytest.raises(BackendNotFoundError, match="not a URL") as wrong:
+        juham.create(url)
+    assert CANARY not in shown(wrong.value)
+
+
+def test_a_url_in_the_place_of_an_outbox_s_path_is_not_repeated():
+    with pytest.raises(OutboxError, match="not a URL") as raised:
+        look_into(URLS[0])
+    assert CANARY not in shown(raised.value)
+
+
+def shown(error):
+    """What a program that catches an error may show of it, and of what has led to it."""
+    texts = []
+    while error is not None:
+        texts += [str(error), repr(error), repr(vars(error))]
+        error = error.__cause__ or error.__context__
+    return "".join(texts)
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["backends", "--json"], ["demo"]])
 def test_the_command_shows_no_password(command, tmp_path):
     with EmbeddedBroker(users={"anna": "another"}) as broker:
-        url = f"mqtt://anna:{CANARY}@127.0.0.1:{broker.port}"
-        where = ["--url", url] if "doctor" in command else []
+        url = f"mqtt://anna:p%40%2F{CANARY}@127.0.0.1:{broker.port}"
+        where = [] if "backends" in command else ["--url", url]
         done = subprocess.run(
             [sys.executable, "-m", "juham_core.cli", *command, *where],
             env={**os.environ, "HOME": str(tmp_path), "JUHAM_URL": url, "JUHAM_PASSWORD": CANARY},

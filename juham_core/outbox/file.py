@@ -174,6 +174,10 @@ class Summary:
 
 def look_into(path: str, topics: int = 20) -> Summary:
     """Read an outbox, in use or not, without changing it. Raises OutboxError for what is none."""
+    if "://" in path:  # not repeated: it may have a password in it
+        raise OutboxError(
+            "the path of an outbox is wanted, as the client's option 'outbox' says it, not a URL"
+        )
     if not Path(path).is_file():
         raise OutboxError(
             f"there is no outbox {path!r}: its path is what the client's option 'outbox' says, and it is "
