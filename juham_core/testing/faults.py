@@ -7,6 +7,7 @@ a correct broker of MQTT 3.1.1 and 5.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -304,11 +305,25 @@ class FaultBroker:
         await self._listen()
         started.set_result(None)
         await self._stopping.wait()
+        await self._let_in()
         self._stop_listening()
         self._reset_links()
         await self._empty.wait()
         if self._timer is not None:
             self._timer.cancel()
+
+    async def _let_in(self) -> None:
+        """Accept nobody more, and make links of those who were: closing the server would leave them open."""
+        loop = asyncio.get_running_loop()
+        for sock in self._server.sockets if self._server is not None else ():
+            with contextlib.suppress(NotImplementedError):  # Windows
+                loop.remove_reader(sock.fileno())
+        for _ in range(2):  # a task is begun, then what it has asked for is done
+            await asyncio.sleep(0)
+        shaking_hands = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in shaking_hands:
+            task.cancel()
+        await asyncio.gather(*shaking_hands, return_exceptions=True)
 
     async def _listen(self) -> None:
         sock = socket.create_server((self.host, self.port), backlog=512)

@@ -1,5 +1,6 @@
 """The fault broker does what its script says: every step, seen by the kit's own client and a bare socket."""
 
+import contextlib
 import socket
 import struct
 import threading
@@ -8,6 +9,7 @@ import time
 import pytest
 
 from juham_core.testing import FaultBroker, SocketObserver
+from juham_core.testing.certificates import server_context
 from juham_core.testing.leaks import Watch
 from juham_core.wire import (
     MQTT_5,
@@ -402,3 +404,21 @@ def test_nothing_is_left_of_a_broker_with_connections_in_every_state():
         sock.close()
     assert watch.left() == []
     assert "fault-broker" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("context", [None, server_context()], ids=["plain", "tls"])
+def test_a_connection_that_comes_while_the_broker_stops_is_ended(context):
+    watch = Watch()
+    broker = FaultBroker(ssl=context).start()
+    with socket.socket() as client:
+        client.settimeout(10)
+
+        def come_and_stop():
+            client.connect((broker.host, broker.port))  # to the system: the broker looks only then
+            broker._loop.call_soon(broker._stopping.set)
+
+        broker.call(come_and_stop)
+        broker._thread.join()
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+    assert watch.left() == []
