@@ -83,7 +83,7 @@ class Life(ABC):
         client, loop = self.client, asyncio.get_running_loop()
         self._loop = loop
         self._post = Post(loop)
-        self._answers = Answers(client, self._post, loop)
+        self._answers = Answers(loop)
         self._streams = Streams(client._statistics)
         self._requests = self._make_requests()
         self._subscribing = Subscribing(client, self._streams, self._answers)
@@ -118,9 +118,7 @@ class Life(ABC):
         if self._closing is None:
             self._dispatcher.leave_behind()
             self._streams.begin_close()
-            self._closing = in_thread(
-                self.client.disconnect_from_server, f"juham-{self.client.name}-closing"
-            )
+            self._closing = in_thread(self.client.disconnect_from_server, f"juham-{self.client.name}-closing")
             self._closing.add_done_callback(self._move_out)
         await asyncio.shield(self._closing)
 
