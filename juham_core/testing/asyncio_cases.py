@@ -9,28 +9,22 @@ from juham_core.testing.definition import Case
 ASYNCIO: Final = "asyncio"
 
 _AGAINST: Final = {
-    "every call of AsyncMqtt needs a connection, and says so first": """
-        publish.payload_wrong_type publish.qos_refused subscribe.qos_refused mqtt5.not_in_311
-        publish.offline_in_order publish.queue_full subscribe.before_connecting threads.before_connecting
-        subscribe.bounded_offline lifecycle.reused mqtt5.maximum_qos
-        outbox.kept_until_puback outbox.kept_until_pubcomp outbox.in_order outbox.expiry outbox.bounded
-        outbox.full_disk outbox.damaged outbox.one_at_a_time outbox.private outbox.published_for_all""",
-    "AsyncMqtt.connect gives up when its first attempt fails": """
-        connect.no_connack_then_again connect.closed_without_connack connect.reset_without_connack
-        connect.http_peer connect.cut_connack connect.endless_connacks connect.refused_busy
-        connect.refused_unavailable
-        failover.mute failover.short_lived""",
-    "the handlers of AsyncMqtt run from the connection to its end, in the event loop": """
+    "AsyncMqtt.connect raises when the first attempt fails, and leaves it to its caller to try again": """
+        connect.no_connack_then_again""",
+    "AsyncMqtt.connect raises if the connection has ended before it returns, and tells no handler": """
+        connect.endless_connacks failover.short_lived connect.refusal_in_on_connect""",
+    "the handlers of AsyncMqtt run from the connection to its end: nobody starts or stops their loop": """
         handlers.not_before_loop handlers.loop_stop handlers.loop_forever lifecycle.no_loop
         lifecycle.loop_stop lifecycle.loop_stop_in_handler lifecycle.loop_forever
-        lifecycle.loop_forever_ended reconnect.replay_before_handlers connect.refusal_in_on_connect""",
-    "of tens of thousands of calls each would wait for another thread: it takes minutes": """
-        publish.ids_not_reused endurance.qos_0 endurance.qos_1 endurance.qos_2 endurance.subscriptions""",
+        lifecycle.loop_forever_ended reconnect.replay_before_handlers""",
+    "a hundred thousand calls, each of which waits for another thread: it takes a minute, or several": """
+        publish.ids_not_reused endurance.qos_0""",
     "asyncio lets what ends a program through to it": "handlers.system_exit",
     "AsyncMqtt.subscribe is all or nothing": "subscribe.refused_partly mqtt5.subscriptions_unavailable",
     "an AsyncMqtt is connected by the one loop to which it belongs": "lifecycle.connect_by_threads",
     "a program of its own, which does not use this face": """
         reconnect.will_after_crash outbox.killed_qos_1 outbox.killed_qos_2 outbox.killed_session
+        outbox.kept_until_puback outbox.kept_until_pubcomp
         outbox.goes_on_at_pubrec outbox.goes_on_at_pubcomp endurance.stalled_qos_0 endurance.stalled_qos_1""",
 }
 """Reasons, and the cases that each stands for."""

@@ -50,6 +50,7 @@ class AsyncioFace:
         self._home: Home | None = None
         self._changing = threading.Lock()
         self._closing = False
+        self._new = True
         self._connecting: Future[None] | None = None
         self._opened: Future[None] = Future()
         self._receipts: dict[object, Receipt] = {}
@@ -76,6 +77,7 @@ class AsyncioFace:
         if self._connecting is not None:
             raise ConnectError(f"the client {self.client.name!r} connects or is connected")
         self._opened = Future()
+        self._new = False
         with self._changing:
             self._closing = False
             home = self._home = Home()
@@ -91,7 +93,7 @@ class AsyncioFace:
             self.client.wait_until_connected(timeout)
             return
         try:
-            connecting.result(self.client.options.connect_timeout if timeout is None else timeout)
+            connecting.result(_BOUND if timeout is None else timeout)
         except (TimeoutError, FutureTimeoutError):  # the client's own errors of that kind are no futures'
             if connecting.done():
                 raise
@@ -148,14 +150,21 @@ class AsyncioFace:
         """Begin ``AsyncMqtt.publish``, and return what becomes of it."""
         names = ("qos", "retain", "properties")
         given = {**dict(zip(names, args, strict=False)), **named}
-        return self._ask(lambda: self.mqtt.publish(topic, msg if payload is None else payload, **given))
+        data = msg if payload is None else payload
+        if self._new:  # AsyncMqtt leaves what comes before the connection to the client underneath
+            return self.client.publish(topic, data, **given)
+        return self._ask(lambda: self.mqtt.publish(topic, data, **given))
 
     def subscribe(self, topic: Any, qos: int = 0, options: Any = None) -> Any:
         """Begin ``AsyncMqtt.subscribe``."""
+        if self._new:
+            return self.client.subscribe(topic, qos, options)
         return self._ask(lambda: self.mqtt.subscribe(topic, qos, options), here=True)
 
     def unsubscribe(self, topic: Any) -> Any:
         """Begin ``AsyncMqtt.unsubscribe``."""
+        if self._new:
+            return self.client.unsubscribe(topic)
         return self._ask(lambda: self.mqtt.unsubscribe(topic))
 
     def _ask(self, make: Callable[[], Coroutine[Any, Any, Any]], *, here: bool = False) -> FaceReceipt:
@@ -185,7 +194,7 @@ class AsyncioFace:
     def _keeping(self, call: Callable[..., Receipt]) -> Callable[..., Receipt]:
         def keep(*args: Any, **named: Any) -> Receipt:
             receipt = call(*args, **named)
-            task = asyncio.current_task()
+            task = asyncio.current_task() if self._home is not None else None
             if self._home is not None and task in self._home.asking:
                 self._receipts[task] = receipt
             return receipt

@@ -117,6 +117,10 @@ class Kit:
         client = self.create()
         return self.connect(client) if self.seen_by_hooks(client) is not client else client
 
+    def tries_again(self, client: JMqtt) -> bool:
+        """After a first attempt that failed JMqtt tries again by itself; AsyncMqtt leaves that to others."""
+        return self.seen_by_hooks(client) is client
+
     def subscribe(self, client: JMqtt, topic: Any, qos: int = 1, **how: Any) -> None:
         """Subscribe and wait until the broker has granted it."""
         client.subscribe(topic, qos, **how).wait(self.patience)
