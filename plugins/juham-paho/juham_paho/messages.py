@@ -143,10 +143,15 @@ class Messages:
                     client._out_messages[mid] = kept
                     client._inflight_messages += 1
                     dup = self._backend._sent_before
-                    rc = client._send_publish(mid, topic, payload, qos, retain, dup, kept.info, properties)
-                    if rc != SUCCESS:  # paho would keep it for the next connection; JMqtt does
-                        client._out_messages.pop(mid, None)
-                        client._inflight_messages -= 1
+                    rc, info = MQTTErrorCode.MQTT_ERR_UNKNOWN, kept.info
+                    try:
+                        rc = client._send_publish(mid, topic, payload, qos, retain, dup, info, properties)
+                    finally:
+                        # paho would keep it for the next connection. So does JMqtt, unless paho has raised:
+                        # then it would raise again with each connection, and end it.
+                        if rc != SUCCESS:
+                            client._out_messages.pop(mid, None)
+                            client._inflight_messages -= 1
         if rc != SUCCESS:
             raise NotConnectedError(f"paho did not take the message to {message.topic!r}: {rc.name}")
         return mid

@@ -260,3 +260,26 @@ def test_an_unanswered_connect_is_tried_again(kind, peer, closing):
     assert eventually(client.is_connected)
     client.subscribe("x")
     second.expect(Subscribe)
+
+
+@BOTH
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_paho_raised_for_is_not_tried_again_with_each_connection(kind, qos, peer, meet, monkeypatch):
+    client, conversation = meet(kind)
+    send = client.native._send_publish
+
+    def too_large(mid, topic, *rest):
+        if topic == b"bad":
+            raise ValueError("Payload too large.")
+        return send(mid, topic, *rest)
+
+    monkeypatch.setattr(client.native, "_send_publish", too_large)
+    with pytest.raises(PublishError, match="too large"):
+        client.publish("bad", "x", qos=qos).wait(PATIENCE)
+    conversation.reset()
+    again = peer.take_up()
+    again.accept()
+    good = client.publish("good", "y", qos=1)
+    assert again.take() == "y"
+    good.wait(PATIENCE)
+    assert client.statistics.connects == 2
