@@ -345,6 +345,29 @@ def test_with_the_session_the_releases_are_forgotten(path):
         assert store.released == set()
 
 
+@pytest.mark.parametrize(
+    ("how", "sent"),
+    [("never connected", 0), ("closed after the second", 2), ("killed after the second", 3), ("twice", 2)],
+)
+def test_what_may_have_been_sent_is_known_to_the_next(path, how, sent):
+    bounds = OutboxBounds(path, 10, 1 << 20, "normal")
+    store = Store(bounds, lambda entries: None)
+    for number in range(3):
+        store.put(Entry(MqttMsg("a", b"%d" % number, 1), number))
+    if how != "never connected":
+        store.begin_sending()
+    if how != "killed after the second":
+        store.end_sending(2 if how != "never connected" else 0)
+    store.close()
+    if how == "twice":  # one that has been connected, and has come to send less
+        store = Store(bounds, lambda entries: None)
+        store.begin_sending()
+        store.end_sending(1)
+        store.close()
+    with closing(Store(bounds, lambda entries: None)) as again:
+        assert (again.sent, again.inherited) == (sent, 3)
+
+
 def test_the_broker_forgets_what_expired_half_sent(make, topic, path):
     session = {"protocol": 5, "clean_start": False, "client_id": "meter"}
     first = make(**session)
@@ -353,6 +376,7 @@ def test_the_broker_forgets_what_expired_half_sent(make, topic, path):
     first.disconnect_from_server()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE messages SET expires_at = expires_at - 100")
+        connection.execute("DELETE FROM sent")  # as if it had been killed: nobody knows how far it came
         connection.commit()
     second, released = make(**session), []
     pubrel = second._pubrel

@@ -34,6 +34,8 @@ CREATE TABLE messages (
 );
 CREATE TABLE damaged AS SELECT * FROM messages;
 CREATE TABLE released (id INTEGER PRIMARY KEY);
+CREATE TABLE sent (last INTEGER NOT NULL);
+INSERT INTO sent VALUES (0);
 """
 _PARTS: Final = ("", "-wal", "-shm")
 """What SQLite calls the files that belong together."""

@@ -62,6 +62,7 @@ class StoredOutgoing(Outgoing):
         self._loaded: dict[int, StoredReceipt] = {}
         self._loaded_bytes = 0
         self._last_loaded = 0
+        self._last_handed = 0
         self._worker: threading.Thread | None = None
         self._wake = threading.Event()
         self._at_once = threading.Event()
@@ -105,7 +106,9 @@ class StoredOutgoing(Outgoing):
         """Open the outbox if it is not; return the capabilities that what is in it needs."""
         with self._opening:
             self._closed = False
-            return self._opened().needs()
+            store = self._opened()
+            store.begin_sending()
+            return store.needs()
 
     def _opened(self) -> Store:
         store = self._store
@@ -114,7 +117,7 @@ class StoredOutgoing(Outgoing):
         with self._opening:
             if self._store is None:
                 self._store = self._make_store()
-                self._last_loaded = 0
+                self._last_loaded = self._last_handed = 0
                 self._stopping = False
                 self._wake.set()  # what was left behind by an earlier process is to be read
                 self._worker = threading.Thread(
@@ -141,6 +144,7 @@ class StoredOutgoing(Outgoing):
         if worker is not None and worker is not threading.current_thread():
             worker.join()
         self._settle(store.write())
+        store.end_sending(self._last_handed)
         store.close()
 
     def _work(self, store: Store) -> None:
@@ -303,8 +307,8 @@ class StoredOutgoing(Outgoing):
         The broker is to forget the packet identifier: a later message with it would be taken for this one.
         """
         store = self._store
-        inherited = store is not None and receipt.number <= store.inherited
-        if message.qos == 2 and self._session_kept and inherited:
+        earlier = store is not None and receipt.number <= store.sent
+        if message.qos == 2 and self._session_kept and earlier:
             with contextlib.suppress(JuhamError):  # not connected, or a library without QoS 2
                 self._library._pubrel(identifier_of(receipt.number), message)
 
@@ -316,10 +320,10 @@ class StoredOutgoing(Outgoing):
             self._library._pubrel(key, message)
             return key
         self._library._wanted_id = key
-        # The flag says that the message might have been sent before (section 3.3.1.1): how far the earlier
-        # process had got with those it left behind is not on the disk.
-        inherited = store is not None and number <= store.inherited
-        self._library._sent_before = key > 0 and inherited and self._session_goes_on
+        self._last_handed = max(self._last_handed, number)
+        # The flag says that the message might have been sent before (section 3.3.1.1).
+        earlier = store is not None and number <= store.sent
+        self._library._sent_before = key > 0 and earlier and self._session_goes_on
         return super()._hand(receipt, message)
 
     def _send_publish(self, receipt: PublishReceipt) -> bool:

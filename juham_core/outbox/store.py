@@ -41,6 +41,8 @@ _SET_ASIDE: Final = "INSERT INTO damaged SELECT * FROM messages WHERE id = ?"
 _DELETE: Final = "DELETE FROM messages WHERE id = ?"
 _RELEASE: Final = "INSERT OR IGNORE INTO released VALUES (?)"
 _END_RELEASE: Final = "DELETE FROM released WHERE id = ?"
+_SENT: Final = "INSERT INTO sent VALUES (?)"
+_ANY_SENT: Final = "DELETE FROM sent"
 _SELECT: Final = (
     "SELECT id, size, mid, qos, retain, expires_at, checksum, CAST(topic AS BLOB), properties, payload "
     "FROM messages WHERE id > ? ORDER BY id"
@@ -132,6 +134,7 @@ class Store:
             counted = self._connection.execute("SELECT count(*), total(size), max(id) FROM messages")
             count, size, last = counted.fetchone()
             released = self._connection.execute("SELECT id FROM released").fetchall()
+            sent = self._connection.execute("SELECT max(last) FROM sent").fetchone()[0]
         except sqlite3.Error as exc:
             self._file_lock.release()
             raise OutboxError(f"the outbox {self.path!r} cannot be used: {exc}") from exc
@@ -144,6 +147,9 @@ class Store:
         self.size = int(size)
         self.inherited: int = last or 0
         """The number of the last message that was here before."""
+        self.sent: int = self.inherited if sent is None else min(sent, self.inherited)
+        """The last that an earlier client may have sent: as it said when it was closed, else any."""
+        self._sent_known = sent is not None
         self.last = self.inherited
         """And of the last that is here now."""
         self._open = True
@@ -194,6 +200,32 @@ class Store:
                 log.exception("the outbox %r", self.path)
             self._releases.clear()
             self.released.clear()
+
+    def begin_sending(self) -> None:
+        """Note that from now on any message may be sent; until :meth:`end_sending`, if we live to see it."""
+        with self.lock:
+            if self._sent_known:
+                try:
+                    self._connection.execute(_ANY_SENT)
+                except sqlite3.Error as exc:
+                    log.error(  # noqa: TRY400 - as below
+                        "the outbox %r: it cannot be noted that messages are sent, and what is sent again "
+                        "would be without DUP if the process ended now: %s",
+                        self.path,
+                        exc,
+                    )
+                else:
+                    self._sent_known = False
+
+    def end_sending(self, last: int) -> None:
+        """Note which message was the last that was sent, of those that are left."""
+        with (
+            self.lock,
+            contextlib.suppress(sqlite3.Error),
+        ):  # then any may have been: that errs to the safe side
+            if self._open and not self._sent_known:
+                self._connection.execute(_SENT, (max(last, self.sent),))
+                self._sent_known = True
 
     def write(self) -> list[Entry]:
         """Write all that waits; return what was to be stored, each entry with its error or without."""

@@ -216,6 +216,18 @@ class JForgetsThatItWasSent(JToy):
         return super()._publish(message)
 
 
+class TakesAllForSent(StoredOutgoing):
+    def _make_store(self):
+        store = super()._make_store()
+        store.sent = store.inherited
+        return store
+
+
+@mutant("outbox.never_sent_no_dup", "marks all that another process has left, sent or not")
+class JTakesAllForSent(JStores):
+    Outgoing = TakesAllForSent
+
+
 class MarksAll(StoredOutgoing):
     def session(self, *, present, kept):
         super().session(present=True, kept=True)

@@ -78,6 +78,25 @@ class OutboxCases:
         """In a session that goes on, what another process may have sent is marked DUP (section 3.3.1.1)."""
         assert _sent_again(kit, **lasting(kit)) == [(0, True), (1, True), (2, True), (3, False)]
 
+    @case("outbox.never_sent_no_dup", on=FAULTS, needs="persistent_session")
+    def never_sent_no_dup(self, kit: Kit) -> None:
+        """What another client has stored and, when it was closed, not sent yet is sent without DUP."""
+        options = {**_stored(kit), **lasting(kit)}
+        kit.broker.on("publish", connection=1).withhold()
+        first = kit.connect(close_timeout=0.1, max_inflight=2, **options)
+        for number in range(4):
+            first.publish(kit.topic, str(number), qos=1)
+        kit.broker.wait_for("publish", nth=2)
+        first.disconnect_from_server()
+        first.publish(kit.topic, "4", qos=1)
+        second = kit.create(**options)
+        second.publish(kit.topic, "5", qos=1)
+        kit.connect(second)
+        kit.eventually(lambda: second.statistics.outbox_messages == 0, "the outbox is emptied")
+        sent = {int(packet.payload): packet.dup for packet in kit.broker.packets("publish", connection=2)}
+        assert sorted(sent) == list(range(6))
+        assert not any(sent[number] for number in range(2, 6)), f"number and DUP: {sent}"
+
     @case("outbox.sent_anew", on=FAULTS)
     def sent_anew(self, kit: Kit) -> None:
         """Without a session that goes on, it is sent as new: the broker knows nothing of it."""
