@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 
 import pytest
@@ -26,6 +27,53 @@ def test_what_raises_comes_again(aio, topic):
                     raise ValueError("as planned")
         async with aio(**session) as mqtt, mqtt.messages(topic, 1) as stream:
             assert await take(stream, 1) == ["bad"]
+
+    run(main())
+
+
+@pytest.mark.needs("manual_ack", "persistent_session")
+def test_what_is_cancelled_comes_again(aio, topic):
+    session = {"client_id": f"ack-{secrets.token_hex(6)}", "clean_start": False, "manual_ack": True}
+
+    async def main():
+        async with aio(**session) as mqtt, mqtt.messages(topic, 1) as stream:
+            await mqtt.subscribe(topic, 1)  # which the session keeps
+            await mqtt.publish(topic, "x", 1)
+            entered = asyncio.Event()
+
+            async def work():
+                async with (await soon(anext(stream))).acknowledging():
+                    entered.set()
+                    await asyncio.Event().wait()
+
+            working = asyncio.create_task(work())
+            await soon(entered.wait())
+            working.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await working
+        async with aio(**session) as mqtt, mqtt.messages(topic, 1) as stream:
+            assert await take(stream, 1) == ["x"]
+
+    run(main())
+
+
+@pytest.mark.needs("manual_ack", "persistent_session", "tcp")
+def test_what_an_earlier_connection_has_brought_is_not_acknowledged(backend, embedded, proxy_to, topic):
+    """The broker brings it again, perhaps under the identifier of another message."""
+    proxy = proxy_to(embedded)
+    session = {"client_id": f"ack-{secrets.token_hex(6)}", "clean_start": False, "manual_ack": True}
+
+    async def main():
+        connecting = juham.aio.connect(backend=backend, **proxy.options, **session, reconnect_min=0.01)
+        async with connecting as mqtt, mqtt.messages(topic, 1) as stream:
+            await mqtt.publish(topic, "x", 1)
+            async with (await soon(anext(stream))).acknowledging():
+                proxy.cut()
+                again = await soon(anext(stream))
+            assert again.payload == b"x"
+            proxy.cut()
+            async with (await soon(anext(stream))).acknowledging() as third:
+                assert third.payload == b"x"
 
     run(main())
 
