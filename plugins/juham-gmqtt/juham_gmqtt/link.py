@@ -26,6 +26,8 @@ from juham_gmqtt.home import Home
 from juham_gmqtt.outbox import Outbox
 
 _WRITE_BUFFER: Final = 256 * 1024
+_PIECE: Final = 1024 * 1024
+"""Bytes that are joined and written at once: in larger pieces the copies cost more than the calls."""
 _FAREWELL: Final = 0.5
 """Seconds a broker has to close the connection after DISCONNECT, before we do."""
 
@@ -279,9 +281,11 @@ class Link:
     def _flush(self) -> None:
         if self._congested:
             return  # the end of the congestion flushes
-        batch = self._outbox.take()
+        batch = self._outbox.take(_PIECE)
         if batch and not self._transport.is_closing():
             self.write(batch)
+            if self._outbox.waiting and not self._congested:
+                asyncio.get_running_loop().call_soon(self._flush)
         if self._stalled and not self._outbox.owes_too_much and not self._is_over():
             self._stalled = False
             self._connection.received()  # whatever has come meanwhile was not read

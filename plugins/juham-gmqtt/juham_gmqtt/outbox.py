@@ -33,6 +33,11 @@ class Outbox:
         """True if more answers wait than any broker can want that keeps to MQTT, and reads."""
         return self._owed > self._most_owed
 
+    @property
+    def waiting(self) -> bool:
+        """True if :meth:`take` has left something, or more has come."""
+        return bool(self._packages)
+
     def put(self, package: bytes | bytearray, bounded: bool = False, answer: bool = False) -> bool:
         """Add a packet; True if somebody has to be told to :meth:`take`.
 

@@ -7,7 +7,7 @@ import gmqtt
 import pytest
 import trustme
 from gmqtt_support import SECONDS, Mosquitto, client, collect, connected, empty, free_port, take, threads
-from juham_gmqtt import library
+from juham_gmqtt import library, link
 from juham_gmqtt.properties import to_gmqtt
 
 from juham_core.broker import EmbeddedBroker
@@ -337,3 +337,22 @@ def test_tls(tmp_path):
             assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
         with connected(server.port, tls=True, insecure=True):
             pass
+
+
+def test_what_waits_is_written_in_pieces_one_after_the_other(own_broker, monkeypatch):
+    monkeypatch.setattr(link, "_PIECE", 4096)
+
+    def publish_many(client, _userdata, _message):  # in the loop's thread: all of it waits for the return
+        for number in range(20):
+            client.publish("many", bytes([number]) * 1000)
+
+    with (
+        connected(own_broker.port, handlers="inline") as mqtt,
+        connected(own_broker.port, "other") as other,  # so that nothing comes that would have more written
+    ):
+        messages = collect(other, "many")
+        other.subscribe("many").wait(SECONDS)
+        mqtt.message_callback_add("go", publish_many)
+        mqtt.subscribe("go").wait(SECONDS)
+        other.publish("go")
+        assert [message.payload[0] for message in take(messages, 20)] == list(range(20))
