@@ -810,3 +810,33 @@ def test_the_file_gets_smaller_again(make, topic, path):
 def test_sqlite_is_imported_only_with_an_outbox():
     code = "import sys, juham_core; juham_core.create('memory'); sys.exit('sqlite3' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_publish_amid_a_close_is_stored_once_the_file_is_free(make, topic, monkeypatch):
+    """The client that is being closed has the file; it must not take itself for somebody else."""
+    client = connect(make())
+    got = texts(client, topic)
+    entered, go_on = threading.Event(), threading.Event()
+    close = Store.close
+
+    def pausing(store):
+        if threading.current_thread() is closing_thread:
+            entered.set()
+            go_on.wait(PATIENCE)
+        close(store)
+
+    receipts = []
+    closing_thread = threading.Thread(target=client.disconnect_from_server)
+    publishing = threading.Thread(target=lambda: receipts.extend(fill(client, topic, 1)))
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "close", pausing)
+        closing_thread.start()
+        assert entered.wait(PATIENCE)
+        publishing.start()
+        publishing.join(0.1)
+        go_on.set()
+        publishing.join()
+        closing_thread.join()
+    assert len(receipts) == 1
+    connect(client)
+    arrive(got, ["0"])

@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,6 +56,9 @@ class StoredOutgoing(Outgoing):
         self._dropped = dropped
         self._store: Store | None = None
         self._opening = threading.RLock()
+        self._left = threading.Event()  # set but while a store is being closed
+        self._left.set()
+        self._leaving: tuple[Store, threading.Thread | None] | None = None
         self._told: set[StoredReceipt] = set()
         # The next four are guarded by the store's lock; from _loaded and _loaded_bytes any thread takes.
         self._waiting: weakref.WeakValueDictionary[int, StoredReceipt] = weakref.WeakValueDictionary()
@@ -106,15 +109,20 @@ class StoredOutgoing(Outgoing):
         """Open the outbox if it is not; return the capabilities that what is in it needs."""
         with self._opening:
             self._closed = False
-            store = self._opened()
-            store.begin_sending()
-            return store.needs()
+        while (store := self._opened()) is None:  # closed by another thread a moment ago
+            with self._opening:
+                self._closed = False
+        store.begin_sending()
+        return store.needs()
 
-    def _opened(self) -> Store:
+    def _opened(self) -> Store | None:
+        """The store, opened if it is not; None once the client is closed."""
         store = self._store
         if store is not None:
             return store
-        with self._opening:
+        with self._alone():
+            if self._closed:
+                return None
             if self._store is None:
                 self._store = self._make_store()
                 self._last_loaded = self._last_handed = 0
@@ -125,6 +133,16 @@ class StoredOutgoing(Outgoing):
                 )
                 self._worker.start()
             return self._store
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """With the lock held, and no store being closed: two at a time cannot have the file."""
+        while True:
+            self._left.wait()
+            with self._opening:
+                if self._left.is_set():
+                    yield
+                    return
 
     def _make_store(self) -> Store:
         store = Store(self._bounds, self._stored)
@@ -137,15 +155,21 @@ class StoredOutgoing(Outgoing):
             self._closed = True
             store, self._store = self._store, None
             worker, self._worker = self._worker, None
-        if store is None:
-            return
-        self._stopping = True
-        self._tell(at_once=True)
-        if worker is not None and worker is not threading.current_thread():
-            worker.join()
-        self._settle(store.write())
-        store.end_sending(self._last_handed)
-        store.close()
+            if store is None:
+                return
+            self._leaving = store, worker
+            self._left.clear()
+        try:
+            self._stopping = True
+            self._tell(at_once=True)
+            if worker is not None and worker is not threading.current_thread():
+                worker.join()
+            self._settle(store.write())
+            store.end_sending(self._last_handed)
+            store.close()
+        finally:
+            self._leaving = None
+            self._left.set()
 
     def _work(self, store: Store) -> None:
         """The thread of the outbox: writes what others leave to it, and reads what goes next."""
@@ -187,21 +211,34 @@ class StoredOutgoing(Outgoing):
         kept = StoredReceipt(receipt.mid, self._told)
         kept._message = message
         entry = Entry(message, kept.mid, kept)
-        if self._closed:
-            self._put_closed(entry)
-            return kept
-        store = self._opened()
-        if self.loop_thread is not None and self.loop_thread == threading.get_ident():
-            store.put_later(entry)
-            self._tell(at_once=True)
-        else:
-            store.put(entry)
-            self.hand_over()
-        return kept
+        while True:
+            store = None if self._closed else self._opened()
+            if store is None:
+                self._put_closed(entry)
+                return kept
+            if self.loop_thread is not None and self.loop_thread == threading.get_ident():
+                store.put_later(entry)
+                self._tell(at_once=True)
+                if not store.is_open:
+                    self._settle(store.write())
+                return kept
+            try:
+                store.put(entry)
+            except OutboxError:
+                if store.is_open:
+                    raise
+                entry.error, entry.settled = None, False  # closed by another thread a moment ago
+            else:
+                self.hand_over()
+                return kept
 
     def _put_closed(self, entry: Entry) -> None:
         """Store a message for a client that is closed, leaving nothing open: the next connection sends it."""
-        with self._opening:
+        leaving = self._leaving
+        if leaving is not None and leaving[1] is threading.current_thread():
+            leaving[0].put(entry)  # in a callback on the outbox's thread, which is waited for
+            return
+        with self._alone():
             if self._store is not None:
                 self._store.put(entry)
                 return
@@ -424,9 +461,13 @@ class StoredOutgoing(Outgoing):
             self._queue.clear()
             self._identifiers.clear()
         with self._opening:
-            receipts = [*self._loaded.values(), *self._waiting.values(), *self._told]
+            # One by one: what another thread stores meanwhile is not of this connection.
+            receipts = [*self._loaded.values(), *self._told]
             self._loaded.clear()
-            self._waiting.clear()
+            for reference in self._waiting.valuerefs():
+                receipt = reference()
+                if receipt is not None and self._waiting.pop(receipt.number, None) is not None:
+                    receipts.append(receipt)
             self._loaded_bytes = 0
         where = store.path if store is not None else self._bounds.path
         for receipt in receipts:

@@ -168,6 +168,11 @@ class Store:
 
     # --- writing ------------------------------------------------------------------------------------
 
+    @property
+    def is_open(self) -> bool:
+        """False once it is closed: nothing is stored any more."""
+        return self._open
+
     def put(self, entry: Entry) -> None:
         """Store a message; return once it is on disk. Raises QueueFullError and OutboxError."""
         self._pending.append(entry)
