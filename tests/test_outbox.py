@@ -621,6 +621,21 @@ def test_a_file_of_something_else_is_not_touched(make, topic, path, content):
         try_place(path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes among its files")
+@pytest.mark.parametrize("with_lock", [False, True])
+@pytest.mark.parametrize("kind", ["mkdir", "mkfifo"])
+def test_what_is_no_file_is_not_touched(make, topic, path, kind, with_lock):
+    getattr(os, kind)(path)
+    if with_lock:
+        Path(f"{path}.lock").write_bytes(b"7\n")
+    before = sorted(Path(path).parent.iterdir())
+    client = make()
+    for use in (lambda: client.publish(topic, "x", qos=1), client.connect_to_server, lambda: try_place(path)):
+        with pytest.raises(OutboxError, match="an outbox is a file"):
+            use()
+    assert sorted(Path(path).parent.iterdir()) == before
+
+
 def test_a_lock_of_something_else_is_not_touched(make, topic, path):
     Path(f"{path}.lock").write_text('[[package]]\nname = "precious"\n', encoding="utf-8")
     untouched(make, topic, path)

@@ -47,14 +47,21 @@ _APPLICATION_AT: Final = 68
 
 
 def check_whose(path: str) -> None:
-    """Raise OutboxError if there is a file in this place that has never been an outbox; it is not touched.
+    """Raise OutboxError if there is something in this place that has never been an outbox; it is not touched.
 
     What has been one is known by its mark, or, where that is overwritten, by the lock or the journal beside
     it: the lock stays for as long as the outbox, and is made beside nothing else.
     """
     place = Path(path)
     try:
-        if not place.is_file() or Path(f"{path}.lock").exists() or Path(f"{path}-wal").exists():
+        if not place.exists():
+            return
+        if not place.is_file():
+            raise OutboxError(
+                f"{path!r} is a folder, a device or the like, and was left as it is: an outbox is a file; "
+                "name one that does not exist, and it is made"
+            )
+        if Path(f"{path}.lock").exists() or Path(f"{path}-wal").exists():
             return
         with place.open("rb") as file:
             begin = file.read(_APPLICATION_AT + 4)
