@@ -17,15 +17,11 @@ _AGAINST: Final = {
         handlers.not_before_loop handlers.loop_stop handlers.loop_forever lifecycle.no_loop
         lifecycle.loop_stop lifecycle.loop_stop_in_handler lifecycle.loop_forever
         lifecycle.loop_forever_ended reconnect.replay_before_handlers""",
-    "a hundred thousand calls, each of which waits for another thread: it takes a minute, or several": """
-        publish.ids_not_reused endurance.qos_0""",
+    "a hundred thousand calls or more, each of which waits for another thread: it takes minutes": """
+        publish.ids_not_reused endurance.qos_0 endurance.stalled_qos_0 endurance.stalled_qos_1""",
     "asyncio lets what ends a program through to it": "handlers.system_exit",
     "AsyncMqtt.subscribe is all or nothing": "subscribe.refused_partly mqtt5.subscriptions_unavailable",
     "an AsyncMqtt is connected by the one loop to which it belongs": "lifecycle.connect_by_threads",
-    "a program of its own, which does not use this face": """
-        reconnect.will_after_crash outbox.killed_qos_1 outbox.killed_qos_2 outbox.killed_session
-        outbox.kept_until_puback outbox.kept_until_pubcomp
-        outbox.goes_on_at_pubrec outbox.goes_on_at_pubcomp endurance.stalled_qos_0 endurance.stalled_qos_1""",
 }
 """Reasons, and the cases that each stands for."""
 

@@ -14,10 +14,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from juham_core.jmqtt import JMqtt
+from juham_core.testing.asyncio_face import AsyncioFace
+from juham_core.testing.kit import Kit
 from juham_core.testing.patience import patience
+from juham_core.testing.waiting import eventually
 
 _BACKLOG = 300
 """Messages in the outbox past which the publisher waits: a case is to see them all arrive."""
@@ -41,7 +44,8 @@ class Told:
 
 def start_process(module: str, client: JMqtt, *arguments: Any) -> subprocess.Popen[str]:
     """Have ``main()`` of a module run in another process; see :func:`client_and_arguments`."""
-    cls = type(client)
+    own = Kit.seen_by_hooks(client)
+    cls = type(own)
     process = subprocess.Popen(  # noqa: S603  # a module of the kit, by this interpreter
         [sys.executable, "-c", f"import {module} as module; module.main()"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -50,18 +54,21 @@ def start_process(module: str, client: JMqtt, *arguments: Any) -> subprocess.Pop
         text=True,
     )
     assert process.stdin is not None
-    what = [cls.__module__, cls.__qualname__, client.options.to_dict(), *arguments]
+    what = [cls.__module__, cls.__qualname__, own is not client, client.options.to_dict(), *arguments]
     process.stdin.write(json.dumps(what) + "\n")
     process.stdin.flush()
     return process
 
 
 def client_and_arguments() -> tuple[JMqtt, list[Any]]:
-    """In the other process: a client of the same class and options, not connected, and the arguments."""
-    module, name, options, *arguments = json.loads(sys.stdin.readline())
+    """In the other process: a client of the same class and options, not connected, and the arguments.
+
+    Where the case has its client through the asyncio face, this one is, too.
+    """
+    module, name, by_asyncio, options, *arguments = json.loads(sys.stdin.readline())
     client: JMqtt = getattr(importlib.import_module(module), name)()
     client.configure(**options)
-    return client, arguments
+    return cast("JMqtt", AsyncioFace(client)) if by_asyncio else client, arguments
 
 
 class Publisher:
@@ -129,7 +136,9 @@ def _tell(what: str, number: int) -> None:
 
 
 def _publish(client: JMqtt, topic: str, qos: int, number: int) -> None:
-    receipt = client.publish(f"{topic}/{number % 3}", str(number), qos=qos)
+    receipt: Any = client.publish(f"{topic}/{number % 3}", str(number), qos=qos)
+    if Kit.seen_by_hooks(client) is not client:  # by asyncio, whose loop does not wait for the disk
+        eventually(lambda: receipt.number or receipt.done(), f"message {number} is stored")
     _tell("accepted", number)
 
     def done(receipt: Any) -> None:

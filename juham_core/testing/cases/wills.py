@@ -18,6 +18,8 @@ sys.path[:0] = told["path"]
 backend = operator.attrgetter(told["name"])(importlib.import_module(told["module"]))
 client = backend("crash")
 client.configure(**told["options"])
+if told["by_asyncio"]:
+    client = importlib.import_module("juham_core.testing.asyncio_face").AsyncioFace(client)
 client.will_set(told["topic"], b"crashed", qos=1)
 client.connect_to_server()
 client.wait_until_connected(10)
@@ -78,10 +80,12 @@ class WillCases:
 
 def _program_with(kit: Kit, client: JMqtt, topic: str) -> subprocess.Popen[bytes]:
     """A program of its own that connects a client like this one, and says so."""
+    own = Kit.seen_by_hooks(client)
     told = {
         "path": sys.path,
-        "module": type(client).__module__,
-        "name": type(client).__qualname__,
+        "module": type(own).__module__,
+        "name": type(own).__qualname__,
+        "by_asyncio": own is not client,
         "options": {name: value for name, value in vars(client.options).items() if _is_plain(value)},
         "topic": topic,
     }
