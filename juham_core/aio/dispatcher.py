@@ -23,6 +23,11 @@ TURN: Final = 0.02
 As long as it takes to handle what a transport has read at once, or the transport would always be ahead.
 """
 
+STREAM: Final = 50
+"""Calls made in one turn, brought by another thread, after which more are expected."""
+NAP: Final = 0.001
+"""Seconds for which they may gather: a loop that is woken for each takes turns with that thread each time."""
+
 
 class _Gate:
     """A place in the line for a call that may not be made yet."""
@@ -70,6 +75,7 @@ class LoopDispatcher(Dispatcher):
         self._calls: deque[Task] = deque()
         self._started = False
         self._due = False
+        self._by_others = False  # since the last turn
         self._calling = False
         self._coroutines: asyncio.Task[None] | None = None
         self._left_behind = False
@@ -196,22 +202,32 @@ class LoopDispatcher(Dispatcher):
         if threading.get_ident() == self._home:
             self._loop.call_soon(self._run)
         else:
+            self._by_others = True
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._run)
 
     def _run(self) -> None:
         self._due = False  # before looking: what comes from now on wakes the loop again
-        until = time.perf_counter() + TURN
+        until, made = time.perf_counter() + TURN, 0
         while True:
             moved = self._move()
             if not (self._make_calls() or moved):
+                self._rest(made)
                 break
+            made += 1
             if time.perf_counter() > until:
                 self._go_on()
                 break
         if self._short_of_room:
             with self._room:
                 self._room.notify_all()
+
+    def _rest(self, made: int) -> None:
+        """Having made so many calls, look again when some have gathered, or as soon as one has come."""
+        woken, self._by_others = self._by_others, False
+        if made >= STREAM and woken and not self._due and self._started:
+            self._due = self._by_others = True  # as long as they come
+            self._loop.call_later(NAP, self._run)
 
     def _move(self) -> bool:
         """Take one call from the first station to the second; False if none can be taken."""
