@@ -76,10 +76,11 @@ class Connection:
         """True from the call that closes until a call that connects."""
         return self._closing.is_set()
 
-    def open(self) -> None:
+    def open(self, prepare: Callable[[], object] = lambda: None) -> None:
         """Make the first attempt on the calling thread, and have the verdict waited for on another.
 
-        Where one server cannot be reached it is the next one's turn; what is raised tells of all.
+        Before, ``prepare()`` is called, once nobody else can connect or close meanwhile. Where one server
+        cannot be reached it is the next one's turn; what is raised tells of all.
         """
         self._let_go()
         with self._changed:
@@ -99,6 +100,8 @@ class Connection:
             try:
                 if stopped:
                     self._release(False)
+                prepare()
+                self._check_not_closed()
                 self._reach_one()
                 self._check_not_closed()
             except BaseException:
@@ -230,6 +233,15 @@ class Connection:
             self._changed.notify_all()
             return True
 
+    def begin_clearing(self) -> bool:
+        """Where there is nothing to close: let nobody connect before :meth:`closed`. False if there is."""
+        with self._changed:
+            if self.state is not State.CLOSED:
+                return False
+            self._closing.set()
+            self.state = State.CLOSING
+            return True
+
     def leave(self) -> None:
         """After :meth:`begin_close`: be connected no longer, but let what is under way be finished."""
         with self._changed:
@@ -250,7 +262,7 @@ class Connection:
         self._set(State.CLOSING)
 
     def closed(self) -> None:
-        """After :meth:`finish_close`: all that belonged to the connection has ended."""
+        """After :meth:`finish_close` or :meth:`begin_clearing`: all that belonged to the client has ended."""
         self._set(State.CLOSED)
 
     def wait_closed(self, timeout: float) -> None:

@@ -178,11 +178,14 @@ class JMqtt(Vocabulary, Events, Guards):
             raise OptionError(
                 f"handlers={self._options.handlers!r} was set while the loop runs: loop_stop() comes first"
             )
+        self._connection.open(self._prepare)
+        return 0
+
+    def _prepare(self) -> None:
+        """Before the first attempt."""
         self._require_sendable(self._outgoing.open())
         if self._own_id is None or self._options.client_id is not None:
             self._own_id = self._options.with_client_id(self.name).client_id
-        self._connection.open()
-        return 0
 
     def connect(
         self,
@@ -472,9 +475,12 @@ class JMqtt(Vocabulary, Events, Guards):
 
     def _close_unconnected(self) -> None:
         """Of a client that is not connected, end what waits for a connection, and its loop."""
-        if self._connection.state is State.CLOSED:
-            self._fail_unfinished()
-            self._delivery.close(self._options.close_timeout)
+        if self._connection.begin_clearing():
+            try:
+                self._fail_unfinished()
+                self._delivery.close(self._options.close_timeout)
+            finally:
+                self._connection.closed()
 
     def _fail_unfinished(self) -> None:
         self._ledger.orphan(self._outgoing.collect())

@@ -17,7 +17,14 @@ import pytest
 from waiting import PATIENCE, eventually
 
 import juham_core as juham
-from juham_core.errors import NotConnectedError, OptionError, OutboxError, PublishError, QueueFullError
+from juham_core.errors import (
+    ConnectError,
+    NotConnectedError,
+    OptionError,
+    OutboxError,
+    PublishError,
+    QueueFullError,
+)
 from juham_core.message import MqttMsg
 from juham_core.options import OutboxBounds
 from juham_core.outbox import Store
@@ -524,6 +531,27 @@ def test_a_full_disk_under_asyncio_fails_the_publish(make, topic, path):
             await mqtt.publish(topic, b"x", qos=1)
 
     asyncio.run(main())
+
+
+def test_nobody_connects_while_another_thread_closes(make, topic):
+    """Or the receipts and the file of the one would be taken for those of the other."""
+    client = make()
+    closing, go_on = threading.Event(), threading.Event()
+    receipt = client.publish(topic, "first", qos=1)
+    receipt.add_done_callback(lambda _: (closing.set(), go_on.wait(PATIENCE)))
+    thread = threading.Thread(target=client.disconnect_from_server)
+    thread.start()
+    assert closing.wait(PATIENCE)
+    with pytest.raises(ConnectError, match="being closed"):
+        client.connect_to_server()
+    second = client.publish(topic, "second", qos=1)
+    go_on.set()
+    thread.join()
+    assert isinstance(receipt.exception(), NotConnectedError)
+    connect(client)
+    second.wait(PATIENCE)
+    client.publish(topic, "third", qos=1).wait(PATIENCE)
+    emptied(client)
 
 
 def test_a_folder_that_is_not_there(make, topic, tmp_path):
