@@ -236,3 +236,11 @@ class MarksAll(StoredOutgoing):
 @mutant("outbox.sent_anew", "marks all that another process has left, whether there is a session or not")
 class JMarksAll(JStores):
     Outgoing = MarksAll
+
+
+@mutant("outbox.identifiers_apart", "looks at no subscribe when it gives a message its identifier")
+class JGivesItTwice(JToy):
+    def _subscribe(self, subscriptions):
+        key = super()._subscribe(subscriptions)
+        self._exchanges.free_id(key)
+        return key

@@ -97,6 +97,23 @@ class OutboxCases:
         assert sorted(sent) == list(range(6))
         assert not any(sent[number] for number in range(2, 6)), f"number and DUP: {sent}"
 
+    @case("outbox.identifiers_apart", on=FAULTS)
+    def identifiers_apart(self, kit: Kit) -> None:
+        """No message gets the packet identifier that a subscribe or another message has (section 2.2.1)."""
+        client = kit.connect(max_inflight=10, **_stored(kit))
+        held = kit.broker.before("suback").hold()
+        request = client.subscribe(kit.topic)
+        kit.broker.wait_for("subscribe")
+        receipts = [client.publish(kit.topic, str(number), qos=1) for number in range(5)]
+        kit.broker.wait_for("publish", nth=5)
+        packets = [*kit.broker.packets("subscribe"), *kit.broker.packets("publish")]
+        held.release()
+        identifiers = [packet.packet_id for packet in packets]
+        assert len(set(identifiers)) == 6, f"of the subscribe and five messages: {identifiers}"
+        request.wait(kit.patience)
+        for receipt in receipts:
+            receipt.wait(kit.patience)
+
     @case("outbox.sent_anew", on=FAULTS)
     def sent_anew(self, kit: Kit) -> None:
         """Without a session that goes on, it is sent as new: the broker knows nothing of it."""

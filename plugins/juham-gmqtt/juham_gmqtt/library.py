@@ -227,6 +227,12 @@ def build_publish(message: MqttMsg, protocol: Any, wanted: int = 0) -> tuple[int
     return packet_id, package
 
 
+def leave_wanted(protocol: Any) -> None:
+    """Take identifiers that no message of an outbox wants from now on."""
+    identifiers = protocol.id_generator
+    identifiers._last_used_id = max(identifiers._last_used_id, WANTED)
+
+
 def build_subscribe(subscriptions: list[Subscription], protocol: Any) -> tuple[int, bytearray]:
     """Packet identifier and SUBSCRIBE."""
     wanted = [

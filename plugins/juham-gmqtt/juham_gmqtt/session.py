@@ -54,6 +54,7 @@ class Session(Arrivals):
         with self._lock:
             try:
                 if wanted in self._requests:
+                    library.leave_wanted(link.protocol)  # a free one might be what the next message wants
                     wanted = 0
                 packet_id, package = library.build_publish(message, link.protocol, wanted)
             except OverflowError as exc:

@@ -104,6 +104,8 @@ class Messages:
         self._most_answers = options.most_answers
         self._unanswered.clear()
         self._unsent = self._refused_at = 0
+        if options.outbox is not None:  # its messages want those below, which no request is to have then
+            self._client._last_mid = max(self._client._last_mid, WANTED)
 
     def forget_received(self) -> None:
         """The broker has no session: what it sends from now on is new."""
