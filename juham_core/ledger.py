@@ -213,6 +213,16 @@ class Ledger:
             receipt._answer(verdict, why)
         return lost
 
+    def failed(self, request: Request, error: JuhamError) -> None:
+        """Resolve the receipts of a request that could not be sent, and those that have waited for it."""
+        receipts = list(request.receipts)
+        if isinstance(request, SubscribeRequest):
+            with self._lock:
+                for subscription in request.subscriptions:
+                    receipts += self._orphans.pop(subscription.topic_filter, [])
+        for receipt in dict.fromkeys(receipts):
+            receipt._resolve(error)
+
     def fail_all(self, error: JuhamError) -> None:
         """Resolve every receipt that waits here as failed; the subscriptions themselves stay.
 

@@ -401,13 +401,10 @@ class Outgoing:
             self._up = False
             return
         except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one request has failed
-            error = translated(exc, "send the subscription or its end")
-            for receipt in request.receipts:
-                receipt._resolve(error)
+            self._subscribed(request, translated(exc, "send the subscription or its end"))
             return
         except BaseException as exc:  # as above
-            for receipt in request.receipts:
-                receipt._resolve(_interrupted(exc))
+            self._subscribed(request, _interrupted(exc))
             raise
         if early is not None:
             self._subscribed(*early)

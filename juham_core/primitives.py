@@ -21,6 +21,7 @@ from juham_core.delivery import Delivery
 from juham_core.dial import Attempt
 from juham_core.errors import (
     ConnectError,
+    JuhamError,
     MalformedPacketError,
     NotSupportedError,
     PublishError,
@@ -428,7 +429,13 @@ class Backend(ABC):
         if hooks.published:
             self._delivery.turn.tell(hooks.notify, "published", client=self, receipt=receipt)
 
-    def _on_subscribed(self, request: Request, answer: tuple[list[int], Properties | None]) -> None:
+    def _on_subscribed(
+        self, request: Request, answer: tuple[list[int], Properties | None] | JuhamError
+    ) -> None:
+        """Take the broker's answer, or what the library has raised instead of asking."""
+        if isinstance(answer, JuhamError):
+            self._ledger.failed(request, answer)
+            return
         codes, properties = answer
         if isinstance(request, SubscribeRequest):
             if len(codes) != len(request.subscriptions):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from juham_core.errors import NotConnectedError, SubscribeError
+from juham_core.errors import NotConnectedError, PublishError, SubscribeError
 from juham_core.ledger import CHUNK, Ledger
 from juham_core.message import SubscribeReceipt, UnsubscribeReceipt
 from juham_core.outgoing import SubscribeRequest, UnsubscribeRequest
@@ -52,6 +52,16 @@ def test_before_the_first_connection_subscriptions_wait(ledger):
     grant(ledger, requests)
     assert receipt.wait(0).granted == {"a": 1, "b": 1}
     assert ledger.subscriptions() == {"a": 1, "b": 1}
+
+
+def test_what_cannot_be_sent_fails_those_who_wait_for_it_too(ledger):
+    receipt = SubscribeReceipt(1, ["a", "b"])
+    ledger.want([Subscription("a", 1), Subscription("b", 1)], receipt)
+    (request,) = ledger.restore(session_present=False)
+    assert request.receipts == []
+    ledger.failed(request, PublishError("the library says no"))
+    with pytest.raises(PublishError, match="says no"):
+        receipt.wait(0)
 
 
 def test_on_a_live_connection_they_are_sent_at_once(ledger):

@@ -7,7 +7,7 @@ import threading
 import pytest
 from waiting import PATIENCE, eventually
 
-from juham_core.errors import NotConnectedError, PublishError, QueueFullError
+from juham_core.errors import JuhamError, NotConnectedError, PublishError, QueueFullError
 from juham_core.message import MqttMsg, PublishReceipt, SubscribeReceipt, UnsubscribeReceipt
 from juham_core.outgoing import Awaiting, Outgoing, SubscribeRequest, UnsubscribeRequest
 from juham_core.wire import Subscription
@@ -57,6 +57,10 @@ class Sender:
         receipt._resolve()
 
     def _subscribed(self, request, answer):
+        if isinstance(answer, JuhamError):
+            for receipt in request.receipts:
+                receipt._resolve(answer)
+            return
         self.finished.append((type(request), answer))
 
     def publish(self, text):
