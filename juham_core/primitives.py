@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from juham_core import credentials
+from juham_core.awaiting import Request, SubscribeRequest
 from juham_core.capabilities import Capabilities
 from juham_core.connection import Connection, State
 from juham_core.copies import Copies
@@ -31,7 +32,7 @@ from juham_core.hooks import hooks
 from juham_core.ledger import Ledger
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import Options, OutboxBounds
-from juham_core.outgoing import Outgoing, Request, SubscribeRequest
+from juham_core.outgoing import Outgoing
 from juham_core.servers import Server
 from juham_core.statistics import Statistics
 from juham_core.unanswered import Unanswered

@@ -4,10 +4,10 @@ import time
 
 import pytest
 
+from juham_core.awaiting import SubscribeRequest, UnsubscribeRequest
 from juham_core.errors import NotConnectedError, PublishError, SubscribeError
 from juham_core.ledger import CHUNK, Ledger
 from juham_core.message import SubscribeReceipt, UnsubscribeReceipt
-from juham_core.outgoing import SubscribeRequest, UnsubscribeRequest
 from juham_core.wire import Subscription
 
 

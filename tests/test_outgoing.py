@@ -7,9 +7,10 @@ import threading
 import pytest
 from waiting import PATIENCE, eventually
 
+from juham_core.awaiting import Awaiting, SubscribeRequest, UnsubscribeRequest
 from juham_core.errors import JuhamError, NotConnectedError, PublishError, QueueFullError
 from juham_core.message import MqttMsg, PublishReceipt, SubscribeReceipt, UnsubscribeReceipt
-from juham_core.outgoing import Awaiting, Outgoing, SubscribeRequest, UnsubscribeRequest
+from juham_core.outgoing import Outgoing
 from juham_core.wire import Subscription
 
 

@@ -11,10 +11,10 @@ from paho.mqtt.client import MQTTv5
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 
+from juham_core.awaiting import SubscribeRequest
 from juham_core.errors import JuhamError, NotConnectedError, PublishError, QueueFullError
 from juham_core.handlers import Handler
 from juham_core.message import PublishReceipt
-from juham_core.outgoing import SubscribeRequest
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode
 from juham_paho.properties import subscribe_options, to_paho
 
