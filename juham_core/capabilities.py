@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import field, fields
 from typing import TYPE_CHECKING
 
 from juham_core.errors import NotSupportedError
 
 if TYPE_CHECKING:
-    from dataclasses import dataclass
+    from dataclasses import dataclass, field, fields
 else:
-    from juham_core.records import dataclass
+    from juham_core.records import dataclass, field, fields
 
 
 def _capability(meaning: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import threading
 import time
@@ -337,7 +336,7 @@ class Delivery:
         except Exception as exc:  # noqa: BLE001 - a handler that fails must not keep the next message from coming
             self._report(exc, f"the handler of {message.topic!r}")
             return None
-        if result is not None and inspect.isawaitable(result):
+        if result is not None and isinstance(result, Awaitable):
             return self._await_handler(handler, result, message, 0.0)
         self._statistics.handled += 1
         return None
@@ -387,7 +386,7 @@ class Delivery:
         failure: Exception | None = None
         try:
             result = handler(self._client, self._client._userdata, message)
-            if result is not None and inspect.isawaitable(result):
+            if result is not None and isinstance(result, Awaitable):
                 return self._await_handler(handler, result, message, started)
             self._statistics.handled += 1
         except Exception as exc:  # noqa: BLE001 - as above
@@ -440,7 +439,7 @@ class Delivery:
                 old_code,
                 properties,
             )
-            unfinished = inspect.isawaitable(result)
+            unfinished = isinstance(result, Awaitable)
         finally:
             self._in_on_connect = self._in_on_connect and unfinished
         return self._finish_on_connect(result) if unfinished else None

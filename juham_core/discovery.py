@@ -103,8 +103,7 @@ def _read(distribution: Distribution, allow: set[str], block: set[str]) -> list[
     entry_points = distribution.entry_points.select(group=GROUP)
     if not entry_points:
         return []
-    metadata = distribution.metadata  # parsed each time that it is asked for
-    owner, version = metadata["Name"], metadata["Version"]
+    owner, version = _name_and_version(distribution)
     infos = []
     for entry_point in entry_points:
         name = entry_point.name
@@ -121,6 +120,16 @@ def _read(distribution: Distribution, allow: set[str], block: set[str]) -> list[
             )
         )
     return infos
+
+
+def _name_and_version(distribution: Distribution) -> tuple[str, str]:
+    # Parsing all of the metadata, as email, would take longer than all else that is read.
+    head = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
+    found = dict(line.partition(": ")[::2] for line in head.splitlines())
+    if "Name" in found and "Version" in found:
+        return found["Name"], found["Version"]
+    metadata = distribution.metadata
+    return metadata["Name"], metadata["Version"]
 
 
 def _names(variable: str) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
@@ -31,6 +30,8 @@ class DisconnectFlags(dict[str, Any]):
 
 def positional_arguments(handler: Handler) -> int | None:
     """How many positional arguments a handler takes; None where it takes any number or cannot be asked."""
+    import inspect  # noqa: PLC0415  # making a client does without
+
     try:
         parameters = inspect.signature(handler).parameters.values()
     except (TypeError, ValueError):

@@ -6,13 +6,13 @@ import itertools
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Final
 
 from juham_core.awaiting import Request, SubscribeRequest, UnsubscribeRequest
 from juham_core.errors import JuhamError, SubscribeError
 from juham_core.filtertree import FilterTree
 from juham_core.message import SubscribeReceipt, UnsubscribeReceipt
+from juham_core.records import replace
 from juham_core.topics import split_share
 from juham_core.wire.reasons import UNSPECIFIED_ERROR, ReasonCode
 from juham_core.wire.terms import Subscription

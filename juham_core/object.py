@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any, Final, TextIO, TypeVar
@@ -132,7 +131,7 @@ class Object(Configured):
         if not isinstance(attributes, Mapping):
             raise InvalidArgumentError(f'this state of {mine} lacks the "_object" that holds its attributes')
         for name in attributes:
-            held = inspect.getattr_static(type(self), name, None)
+            held = next((vars(cls)[name] for cls in type(self).__mro__ if name in vars(cls)), None)
             if not name.isidentifier() or name.startswith("_") or hasattr(held, "__get__"):
                 raise InvalidArgumentError(f'"{name}" is no attribute that the state of {mine} may set')
         for name, value in attributes.items():
@@ -187,6 +186,8 @@ class Object(Configured):
 
 
 def _required_parameters(ctor: Callable[..., Any]) -> list[str]:
+    import inspect  # noqa: PLC0415  # making a client does without
+
     return [
         parameter.name
         for parameter in inspect.signature(ctor).parameters.values()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from juham_core.errors import OptionError
@@ -15,9 +14,9 @@ from juham_core.wire.properties import Properties
 from juham_core.wire.terms import LARGEST_PACKET, MQTT_5, MQTT_311, Will
 
 if TYPE_CHECKING:
-    from dataclasses import dataclass
+    from dataclasses import MISSING, dataclass, field, fields, replace
 else:
-    from juham_core.records import dataclass
+    from juham_core.records import MISSING, dataclass, field, fields, replace
 
 # scheme -> transport, TLS, port
 SCHEMES: Final[dict[str, tuple[str, bool, int]]] = {

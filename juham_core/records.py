@@ -1,44 +1,94 @@
-"""Classes of plain values, as :mod:`dataclasses` makes them, but without compiling methods for each.
+"""Classes of plain values, as :mod:`dataclasses` makes them, but without that module and what it compiles.
 
-Whoever makes a client waits for the modules that it needs: of a class with many fields, compiling its methods
-takes longer than importing anything else. The methods here serve every such class, and look up its fields.
+Whoever makes a client waits for the modules that it needs: to import :mod:`dataclasses`, with :mod:`inspect`
+below it, and to have methods of classes with many fields compiled, takes longer than anything of ours. The
+methods here serve every such class, and look up its fields. Type checkers are shown :mod:`dataclasses`, whose
+functions know the classes.
 """
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import MISSING, FrozenInstanceError, fields
-from dataclasses import dataclass as plain_dataclass
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    import inspect
 
 T = TypeVar("T")
 
+MISSING: Final = object()
+"""The default of a field that must be given."""
+
+
+class Field:
+    """What a class says of one of its values: the arguments are those of :func:`dataclasses.field`."""
+
+    def __init__(self, **said: Any) -> None:
+        self.said = said
+        self.name = ""
+        self.default = said.get("default", MISSING)
+        self.default_factory: Callable[[], Any] | None = said.get("default_factory")
+        self.repr: bool = said.get("repr", True)
+        self.compare: bool = said.get("compare", True)
+        self.metadata: Mapping[str, Any] = said.get("metadata", {})
+
+
+field = Field
+
 
 def dataclass(cls: type[T] | None = None, /, *, frozen: bool = False, slots: bool = False) -> Any:
-    """Stands in for :func:`dataclasses.dataclass`, which type checkers are shown.
-
-    ``fields``, ``replace`` and ``asdict`` know the class.
-    """
+    """Stands in for :func:`dataclasses.dataclass`; a class inherits no fields."""
     if cls is None:
         return lambda cls: dataclass(cls, frozen=frozen, slots=slots)
-    methods: dict[str, Any] = {"__init__": _init, "__repr__": _repr, "__eq__": _eq, "__hash__": None}
+    contents = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    known = {}
+    for name in cls.__annotations__:
+        given = contents.pop(name, MISSING)
+        known[name] = item = _field(given)
+        item.name = name
+        if not slots and item.default is not MISSING:
+            contents[name] = item.default
+    if slots:
+        contents["__slots__"] = tuple(known)
     if frozen:
-        methods.update(__hash__=_hash, __setattr__=_refuse, __delattr__=_refuse)
-    for name, method in methods.items():
-        setattr(cls, name, method)
-    cls.__signature__ = _Signature()  # type: ignore[attr-defined]  # what inspect asks for
-    return plain_dataclass(init=False, repr=False, eq=False, slots=slots)(cls)
+        contents.update(__hash__=_hash, __setattr__=_refuse, __delattr__=_refuse)
+    else:
+        contents["__hash__"] = None
+    contents.update(__init__=_init, __repr__=_repr, __eq__=_eq, __match_args__=tuple(known), _record=known)
+    contents.update(
+        __signature__=_Lazy(_signature),
+        __dataclass_fields__=_Lazy(lambda cls: _counterpart(cls).__dataclass_fields__),
+        __dataclass_params__=_Lazy(lambda cls: _counterpart(cls).__dataclass_params__),
+    )
+    metaclass: Any = type(cls)
+    return metaclass(cls.__name__, cls.__bases__, contents)
+
+
+def _field(given: Any) -> Field:
+    if isinstance(given, Field):
+        return given
+    return Field() if given is MISSING else Field(default=given)
+
+
+def fields(record: Any) -> tuple[Field, ...]:
+    """Stands in for :func:`dataclasses.fields`."""
+    return tuple(record._record.values())
+
+
+def replace(record: T, /, **changes: Any) -> T:
+    """Stands in for :func:`dataclasses.replace`."""
+    return type(record)(**{name: getattr(record, name) for name in record._record} | changes)  # type: ignore[attr-defined]  # a record has them
 
 
 def _init(self: Any, *args: Any, **named: Any) -> None:
-    known = type(self).__dataclass_fields__
+    known = self._record
     given = {**dict(zip(known, args, strict=False)), **named}
     if len(given) < len(args) + len(named) or not given.keys() <= known.keys():
         _complain(self, args, named)
     for name, item in known.items():
         if name in given:
             value = given[name]
-        elif item.default_factory is not MISSING:
+        elif item.default_factory is not None:
             value = item.default_factory()
         elif item.default is not MISSING:
             value = item.default
@@ -51,7 +101,7 @@ def _init(self: Any, *args: Any, **named: Any) -> None:
 
 def _complain(self: Any, args: tuple[Any, ...], named: dict[str, Any]) -> NoReturn:
     """Raise what the call of any function would whose arguments are wrong."""
-    inspect.signature(type(self)).bind(*args, **named)
+    type(self).__signature__.bind(*args, **named)
     raise AssertionError
 
 
@@ -74,23 +124,33 @@ def _hash(self: Any) -> int:
     return hash(_values(self))
 
 
-def _refuse(self: Any, name: str, _value: object = None) -> None:
+def _refuse(self: Any, name: str, _value: object = None) -> NoReturn:
+    from dataclasses import FrozenInstanceError  # noqa: PLC0415  # for errors alone
+
     raise FrozenInstanceError(f"cannot change {name!r} of a {type(self).__name__}")
 
 
-class _Signature:
-    """The signature of a record's class, made when somebody asks, such as help()."""
+class _Lazy:
+    """What others look for on a class, such as help() and the functions of dataclasses, made when they do."""
 
-    def __get__(self, record: object, cls: type) -> inspect.Signature:
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters = [
-            inspect.Parameter(item.name, kind, default=_default(item), annotation=item.type)
-            for item in fields(cls)
-        ]
-        return inspect.Signature(parameters, return_annotation=None)
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.make = make
+
+    def __get__(self, record: object, cls: type) -> Any:
+        return self.make(cls)
 
 
-def _default(item: Any) -> Any:
-    if item.default_factory is not MISSING:
-        return item.default_factory()
-    return inspect.Parameter.empty if item.default is MISSING else item.default
+def _counterpart(cls: Any) -> Any:
+    """The class as dataclasses would have made it."""
+    import dataclasses  # noqa: PLC0415  # for those who use it, too
+
+    said: list[Any] = [
+        (item.name, cls.__annotations__[item.name], dataclasses.field(**item.said)) for item in fields(cls)
+    ]
+    return dataclasses.make_dataclass(cls.__name__, said)
+
+
+def _signature(cls: Any) -> inspect.Signature:
+    import inspect  # noqa: PLC0415  # as above
+
+    return inspect.signature(_counterpart(cls))

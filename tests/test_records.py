@@ -4,6 +4,8 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -19,6 +21,11 @@ def test_nothing_is_compiled_for_a_class(cls):
     own = {name: value for name, value in vars(cls).items() if inspect.isfunction(value)}
     assert own["__init__"].__code__.co_filename.endswith("records.py")
     assert not [name for name, value in own.items() if value.__code__.co_filename == "<string>"]
+
+
+def test_a_client_is_made_without_modules_that_take_long_to_import():
+    program = "import sys, juham_core.jmqtt; print({'dataclasses', 'inspect'} & {*sys.modules})"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "set()"
 
 
 @pytest.mark.parametrize("record", [Options(host="b"), Statistics(received=1), Subscription("a"), Will("w")])

@@ -5,15 +5,14 @@ A module of its own, for a client over a library needs these and no codec, which
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
 from juham_core.wire.properties import Properties
 
 if TYPE_CHECKING:
-    from dataclasses import dataclass
+    from dataclasses import dataclass, field
 else:
-    from juham_core.records import dataclass
+    from juham_core.records import dataclass, field
 
 MQTT_311: Final = 4
 MQTT_5: Final = 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -83,6 +82,8 @@ def _wants_properties_first(handler: Handler) -> bool:
     """True for the old shape ``(client, userdata, mid, properties, reason_codes)`` of on_unsubscribe."""
     if not takes_five(handler):
         return False
+    import inspect  # noqa: PLC0415  # making a client does without
+
     return list(inspect.signature(handler).parameters)[3].startswith("prop")
 
 
