@@ -6,7 +6,7 @@ for which several receipts may wait.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from juham_core.wire.terms import Subscription
@@ -41,6 +41,19 @@ class Awaiting(Generic[T]):
                 return request, answer
         return None
 
+    def sent_many(self, keys: Sequence[int], requests: Sequence[T]) -> list[tuple[T, Any]]:
+        """Enter several requests; take out, and return, those whose answers are already here."""
+        self._sent.update(zip(keys, requests, strict=True))
+        self._sending = False
+        early = []
+        if self._early:
+            for key in keys:
+                answer = self._early.pop(key, self)
+                request = self._sent.pop(key, None) if answer is not self else None
+                if request is not None:
+                    early.append((request, answer))
+        return early
+
     def answered(self, key: int, answer: Any) -> T | None:
         """Take out the request that this answers; None if there is none (yet)."""
         request = self._sent.pop(key, None)
@@ -49,6 +62,18 @@ class Awaiting(Generic[T]):
                 self._early[key] = answer
             request = self._sent.pop(key, None)  # it may have been entered since the first look
         return request
+
+    def answered_many(self, keys: Sequence[int], answer: Any) -> list[T]:
+        """Take out, in order, the requests that the same answer has come to, as far as there are any (yet)."""
+        take = self._sent.pop
+        found = []
+        for key in keys:
+            request = take(key, None)
+            if request is None:
+                request = self.answered(key, answer)
+            if request is not None:
+                found.append(request)
+        return found
 
     def oldest(self) -> T | None:
         """The request that has waited longest for its answer."""

@@ -447,7 +447,7 @@ class JMqtt(Vocabulary, Events, Guards):
                 limits = self._outgoing.limits
                 refused = limits.on_publish(message) if limits is not None else None
                 if refused is not None:
-                    self._on_acknowledged(receipt, refused)
+                    self._on_acknowledged([receipt], refused)
                     return
                 self._publish(message)
                 size = len(message.payload)  # before: nothing may come between adding and storing the sum

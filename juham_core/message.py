@@ -217,6 +217,12 @@ class Receipt:
             return False
         self._error = error
         self._done = True
+        if self._waiters or self._callbacks:
+            self._tell()
+        return True
+
+    def _tell(self) -> None:
+        """Wake those who wait, and call those who want to be called, once it is done."""
         waiters = self._waiters
         while waiters:
             try:
@@ -226,7 +232,6 @@ class Receipt:
             waiter.release()
         if self._callbacks:
             self._run_callbacks()
-        return True
 
     def _run_callbacks(self) -> None:
         callbacks = self._callbacks
@@ -296,6 +301,20 @@ class PublishReceipt(Receipt):
         self._wait(timeout)
         if self._error is not None:
             raise self._error
+
+
+def succeed(receipts: Sequence[PublishReceipt], reason_code: ReasonCode) -> None:
+    """Mark publishes as done, and only then tell those who wait: they find all done that came together."""
+    told = []
+    for receipt in receipts:
+        receipt.reason_code = reason_code
+        receipt._message = None  # a receipt that is kept must not keep the payload
+        if not receipt._done:
+            receipt._done = True
+            if receipt._waiters or receipt._callbacks:
+                told.append(receipt)
+    for receipt in told:
+        receipt._tell()
 
 
 class SubscribeReceipt(Receipt):

@@ -30,6 +30,7 @@ class Library(Protocol):
     _sent_before: bool
 
     def _publish(self, message: MqttMsg) -> int: ...
+    def _publish_many(self, messages: list[MqttMsg]) -> Sequence[int]: ...
     def _push(self) -> None: ...
     def _pubrel(self, key: int, message: MqttMsg) -> None: ...
     def _subscribe(self, subscriptions: list[Subscription]) -> int: ...
@@ -42,9 +43,14 @@ class Outgoing:
     def __init__(
         self,
         library: Library,
-        acknowledged: Callable[[PublishReceipt, Any], None],
+        acknowledged: Callable[[list[PublishReceipt], Any], None],
         subscribed: Callable[[Request, Any], None],
+        together: bool = False,
     ) -> None:
+        """``acknowledged`` is called with receipts and the broker's answer to all of them.
+
+        ``together``: the library takes several publishes at once, by ``_publish_many``.
+        """
         self.max_queued = 0
         self.window = 20
         self.limits: BrokerLimits | None = None
@@ -62,6 +68,7 @@ class Outgoing:
         self._library = library
         self._acknowledged = acknowledged
         self._subscribed = subscribed
+        self._together = together
         self._controls: deque[Request] = deque()
         self._queue: deque[PublishReceipt] = deque()
         self._in_flight: Awaiting[PublishReceipt] = Awaiting()
@@ -202,15 +209,13 @@ class Outgoing:
         What may follow them is sent first: who waits for a receipt wakes up on another thread, which then
         competes with this one for the interpreter.
         """
-        found = [self._in_flight.answered(key, answer) for key in keys]
+        found = self._in_flight.answered_many(keys, answer)
         try:
             if self._queue:
                 self.hand_over()
                 self._library._push()
         finally:
-            for receipt in found:
-                if receipt is not None:
-                    self._acknowledged(receipt, answer)
+            self._acknowledged(found, answer)
             self._look_again()
 
     def subscribed(self, key: int, answer: Any) -> None:
@@ -241,7 +246,7 @@ class Outgoing:
         while self._up and (controls or (queue and len(in_flight._sent) < self.window)):
             if controls:
                 self._send_control(controls.popleft())
-            elif not self._send_publish(queue.popleft()):
+            elif not self._send_next():
                 return
 
     def _is_empty(self) -> bool:
@@ -250,6 +255,64 @@ class Outgoing:
     def _has_room(self) -> bool:
         """True if a publish may be handed to the library now: with max_queued=0 only then is it accepted."""
         return self._up and len(self._in_flight) < self.window
+
+    def _send_next(self) -> bool:
+        """Hand over the publish that is next, or several; False if the connection has gone."""
+        if self._together and len(self._queue) > 1:
+            room = self.window - len(self._in_flight)
+            if room > 1:
+                return self._send_together(room)
+        try:
+            receipt = self._queue.popleft()
+        except IndexError:  # it was withdrawn just now
+            return True
+        return self._send_publish(receipt)
+
+    def _send_together(self, most: int) -> bool:
+        receipts: list[PublishReceipt] = []
+        messages: list[MqttMsg] = []
+        size = 0
+        queue, limits = self._queue, self.limits
+        for _ in range(min(most, len(queue))):
+            try:
+                receipt = queue.popleft()
+            except IndexError:
+                break
+            message = receipt._message
+            if message is None or receipt._done:
+                continue
+            refused = limits.on_publish(message) if limits is not None else None
+            if refused is not None:
+                self._finish(receipt, refused)
+                continue
+            receipts.append(receipt)
+            messages.append(message)
+            size += len(message.payload)
+        if not receipts:
+            return True
+        self._in_flight.sending()
+        try:
+            keys = self._library._publish_many(messages)
+        except NotConnectedError:
+            queue.extendleft(reversed(receipts))
+            self._up = False
+            return False
+        except Exception:  # noqa: BLE001 - which of them has failed, and why, is found out one by one
+            queue.extendleft(reversed(receipts))
+            return all(self._send_publish(queue.popleft()) for _ in receipts)
+        except BaseException as exc:  # as with one alone
+            for receipt in receipts:
+                self._give_up(receipt, _interrupted(exc))
+            raise
+        now = time.monotonic()
+        for receipt in receipts:
+            if receipt.sent_at:
+                self.resent += 1
+            receipt.sent_at = now
+        self.bytes_sent += size
+        for early in self._in_flight.sent_many(keys, receipts):
+            self._finish(*early)
+        return True
 
     def _send_publish(self, receipt: PublishReceipt) -> bool:
         message = receipt._message
@@ -335,7 +398,7 @@ class Outgoing:
         return request.of(taken[:count]) if refused or count < len(taken) else request
 
     def _finish(self, receipt: PublishReceipt, answer: Any) -> None:
-        self._acknowledged(receipt, answer)
+        self._acknowledged([receipt], answer)
         self._look_again()
 
     def _look_again(self) -> None:

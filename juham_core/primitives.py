@@ -11,6 +11,7 @@ import itertools
 import logging
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from juham_core import credentials
@@ -30,7 +31,7 @@ from juham_core.errors import (
 from juham_core.handlers import Handler
 from juham_core.hooks import hooks
 from juham_core.ledger import Ledger
-from juham_core.message import MqttMsg, PublishReceipt
+from juham_core.message import MqttMsg, PublishReceipt, succeed
 from juham_core.options import Options, OutboxBounds
 from juham_core.outgoing import Outgoing
 from juham_core.servers import Server
@@ -89,7 +90,8 @@ class Backend(ABC):
     def _make_outgoing(self, outbox: OutboxBounds | None) -> Outgoing:
         """The queue of what goes out: in memory, or in the outbox."""
         if outbox is None:
-            return Outgoing(self, self._on_acknowledged, self._on_subscribed)
+            together = type(self)._publish_many is not Backend._publish_many
+            return Outgoing(self, self._on_acknowledged, self._on_subscribed, together)
         from juham_core.outbox import StoredOutgoing  # noqa: PLC0415  # SQLite is for those who need it
 
         return StoredOutgoing(self, outbox, self._mids, self._statistics.dropped)
@@ -138,6 +140,16 @@ class Backend(ABC):
         another. Whatever else needs an identifier takes one above 60,000 from then on. With
         ``self._sent_before`` the packet has the flag DUP (section 3.3.1.1), if the library can set it.
         """
+
+    def _publish_many(self, messages: list[MqttMsg]) -> Sequence[int]:
+        """Hand over several messages of QoS 1 and 2, in order, and return their keys, as :meth:`_publish`.
+
+        For backends that gain by it: whoever implements it is given together what the window lets go
+        together, but for what comes from an outbox. Called as :meth:`_publish` is, and besides it. Either
+        all are taken, or none is and it raises; then each is handed over by itself, unless it was
+        NotConnectedError.
+        """
+        raise NotSupportedError(f"{self.name} takes {len(messages)} messages one by one")
 
     def _push(self) -> None:  # noqa: B027 - most backends have nothing to do
         """Send what has been handed over, if it is still being gathered: threads are about to be woken.
@@ -409,20 +421,24 @@ class Backend(ABC):
     def _send_soon(self, request: Request) -> None:
         self._outgoing.enter(request)
 
-    def _on_acknowledged(self, receipt: PublishReceipt, answer: tuple[int, Properties | None]) -> None:
+    def _on_acknowledged(self, receipts: list[PublishReceipt], answer: tuple[int, Properties | None]) -> None:
         code, properties = answer
-        receipt.reason_code = ReasonCode(code) if code else _SUCCESS
         if code < UNSPECIFIED_ERROR:
-            self._statistics.acknowledged += 1
-            receipt._resolve()
+            self._statistics.acknowledged += len(receipts)
+            succeed(receipts, ReasonCode(code) if code else _SUCCESS)
         else:
-            self._statistics.dropped["refused"] += 1
-            why = f" ({properties.reason_string})" if properties and properties.reason_string else ""
-            text = f"the broker refused publish {receipt.mid}: {receipt.reason_code}{why}"
-            receipt._resolve(PublishError(text, reason_code=code))
-        receipt._message = None  # a receipt that is kept must not keep the payload
+            for receipt in receipts:
+                self._refuse(receipt, ReasonCode(code), (properties and properties.reason_string) or "")
         if hooks.published or "on_publish" in self._event_handlers:
-            self._report_published(receipt, properties)
+            for receipt in receipts:
+                self._report_published(receipt, properties)
+
+    def _refuse(self, receipt: PublishReceipt, code: ReasonCode, why: str) -> None:
+        self._statistics.dropped["refused"] += 1
+        receipt.reason_code = code
+        text = f"the broker refused publish {receipt.mid}: {code}" + (f" ({why})" if why else "")
+        receipt._resolve(PublishError(text, reason_code=code))
+        receipt._message = None  # a receipt that is kept must not keep the payload
 
     def _report_published(self, receipt: PublishReceipt, properties: Properties | None) -> None:
         if "on_publish" in self._event_handlers:

@@ -382,6 +382,9 @@ class StoredOutgoing(Outgoing):
                 self._tell(at_once=True)
         return sent
 
+    def _send_next(self) -> bool:
+        return self._send_publish(self._queue.popleft())  # each by itself, with its identifier
+
     def acknowledged(self, key: int, answer: Any) -> None:
         """Take the broker's answer to a publish; from any thread."""
         self.acknowledged_many((key,), answer)

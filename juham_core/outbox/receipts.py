@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from juham_core.errors import JuhamError
 from juham_core.message import PublishReceipt
 
 
@@ -32,7 +31,6 @@ class StoredReceipt(PublishReceipt):
         if self._done:
             self._told.discard(self)
 
-    def _resolve(self, error: JuhamError | None = None) -> bool:
-        resolved = super()._resolve(error)
+    def _tell(self) -> None:
+        super()._tell()
         self._told.discard(self)
-        return resolved

@@ -108,6 +108,22 @@ class JNative(JMqtt):
             raise
         return packet_id
 
+    def _publish_many(self, messages: list[MqttMsg]) -> list[int]:
+        link = self._link
+        if link is None:
+            raise _not_connected()
+        session = link.session
+        packet_ids = session.next_ids(len(messages))
+        packages = self._encoder.encode_many(messages, packet_ids)
+        session.publishes.update(zip(packet_ids, packages, strict=True))
+        try:
+            link.send(b"".join(packages))
+        except NotConnectedError:
+            for packet_id in packet_ids:
+                session.publishes.pop(packet_id, None)
+            raise
+        return packet_ids
+
     def _push(self) -> None:
         link = self._link
         if link is not None:

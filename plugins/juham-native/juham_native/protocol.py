@@ -52,6 +52,10 @@ _FIRST: Final = frozenset(range(0x30, 0x40)) | {
 """First bytes that are worth waiting for the second one (MQTT 5 section 2.1)."""
 _head: Final = Struct(">BBH").unpack_from
 """First byte, first byte of the length, and, in a short PUBLISH, the length of the topic."""
+_PUBACK: Final = b"\x40\x02"
+_BEGIN: Final = 0x4002
+_pubacks: Final = Struct(">HH").iter_unpack
+"""How a PUBACK begins that says success and no more, and its packet identifier."""
 
 
 class Client(Interface):
@@ -208,6 +212,8 @@ class MqttProtocol:
                 if self._session.publishes.pop(length, None) is not None:
                     self._done.append(length)
                     position = stop
+                    if data[stop : stop + 2] == _PUBACK:
+                        position = self._read_pubacks(data, stop)
                     continue
             self._judge(data[position:stop])
             if self.ended:
@@ -216,6 +222,17 @@ class MqttProtocol:
             position = stop
         if position < end:
             self._keep(data, position, end)
+
+    def _read_pubacks(self, data: bytes, position: int) -> int:
+        """Take those that follow each other and are plainly in order; return where they end."""
+        publishes, done = self._session.publishes, self._done
+        whole = (len(data) - position) & ~3
+        for begin, packet_id in _pubacks(memoryview(data)[position : position + whole]):
+            if begin != _BEGIN or publishes.pop(packet_id, None) is None:
+                break
+            done.append(packet_id)
+            position += 4
+        return position
 
     def _keep(self, data: bytes, position: int, end: int) -> None:
         """Deal with what is left: whole packets too short for the loop, and the beginning of one."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeAlias
 
 from juham_core.message import MqttMsg
 from juham_core.wire import MQTT_5, Publish, encode
@@ -11,6 +12,8 @@ _KINDS: Final = 4096
 """Beginnings that are remembered, of all topics together; then it starts over."""
 _LONGEST: Final = 256
 """Bytes of the longest beginning that is worth a place."""
+_Kind: TypeAlias = tuple[str, int, int, bool]
+"""Topic, size of the payload, QoS and retain flag: what a beginning is made of."""
 
 
 class PublishEncoder:
@@ -23,20 +26,30 @@ class PublishEncoder:
     def __init__(self, protocol: int) -> None:
         self._protocol = protocol
         self._no_properties = b"\0" if protocol == MQTT_5 else b""
-        self._beginnings: dict[str, dict[int, bytes]] = {}
-        self._count = 0
+        self._beginnings: dict[_Kind, bytes] = {}
 
     def encode(self, message: MqttMsg, packet_id: int = 0) -> bytes:
         """The packet; what :func:`juham_core.wire.encode` makes of it, with the errors that it raises."""
         payload, qos = message.payload, message.qos
-        kinds = self._beginnings.get(message.topic)
-        if kinds is not None and not message._properties:
-            beginning = kinds.get(len(payload) << 3 | qos << 1 | (1 if message.retain else 0))
-            if beginning is not None:
-                if qos == 0:
-                    return beginning + payload
-                return beginning + packet_id.to_bytes(2, "big") + self._no_properties + payload
-        return self._encode_anew(message, packet_id)
+        beginning = self._beginnings.get((message.topic, len(payload), qos, message.retain))
+        if beginning is None or message._properties:
+            return self._encode_anew(message, packet_id)
+        if qos == 0:
+            return beginning + payload
+        return beginning + packet_id.to_bytes(2, "big") + self._no_properties + payload
+
+    def encode_many(self, messages: Sequence[MqttMsg], packet_ids: Sequence[int]) -> list[bytes]:
+        """As :meth:`encode`, of messages of QoS 1 and 2."""
+        packages = []
+        known, rest = self._beginnings.get, self._no_properties
+        for message, packet_id in zip(messages, packet_ids, strict=True):
+            payload = message.payload
+            beginning = known((message.topic, len(payload), message.qos, message.retain))
+            if beginning is None or message._properties:
+                packages.append(self._encode_anew(message, packet_id))
+            else:
+                packages.append(beginning + packet_id.to_bytes(2, "big") + rest + payload)
+        return packages
 
     def _encode_anew(self, message: MqttMsg, packet_id: int) -> bytes:
         payload, qos, properties = message.payload, message.qos, message._properties
@@ -46,15 +59,13 @@ class PublishEncoder:
         package = encode(packet, self._protocol)
         if not properties:
             rest = len(payload) + (2 + len(self._no_properties) if qos else 0)
-            key = len(payload) << 3 | qos << 1 | (1 if message.retain else 0)
-            self._remember(message.topic, key, package[: len(package) - rest])
+            kind = message.topic, len(payload), qos, message.retain
+            self._remember(kind, package[: len(package) - rest])
         return package
 
-    def _remember(self, topic: str, key: int, beginning: bytes) -> None:
+    def _remember(self, kind: _Kind, beginning: bytes) -> None:
         if len(beginning) > _LONGEST:
             return
-        if self._count >= _KINDS:
-            self._beginnings = {}  # anew, for another thread may be reading the old ones
-            self._count = 0
-        self._beginnings.setdefault(topic, {})[key] = beginning
-        self._count += 1
+        if len(self._beginnings) >= _KINDS:
+            self._beginnings.clear()
+        self._beginnings[kind] = beginning

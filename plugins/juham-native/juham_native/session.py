@@ -62,6 +62,17 @@ class Session(Arrivals):
                 return packet_id
         raise QueueFullError("all 65,535 packet identifiers are in use: lower max_inflight")
 
+    def next_ids(self, count: int) -> list[int]:
+        """So many identifiers that are not in use; QueueFullError if there are not as many."""
+        following = range(self._last_id + 1, self._last_id + 1 + count)
+        others = self._releases or self._requests
+        if not others and following.stop <= _LAST and self.publishes.keys().isdisjoint(following):
+            self._last_id = following.stop - 1
+            return list(following)
+        if count > _LAST - len(self.publishes) - len(self._releases) - len(self._requests):
+            raise QueueFullError(f"of 65,535 packet identifiers {count:,} are not free: lower max_inflight")
+        return [self.next_id() for _ in range(count)]
+
     def request(self) -> int:
         """An identifier for SUBSCRIBE or UNSUBSCRIBE, in use until :meth:`requested`."""
         packet_id = self.next_id()
