@@ -64,7 +64,7 @@ class Awaiting(Generic[T]):
         return request
 
     def answered_many(self, keys: Sequence[int], answer: Any) -> list[T]:
-        """Take out, in order, the requests that the same answer has come to, as far as there are any (yet)."""
+        """Take out, in order, the requests that the same answer has come to."""
         take = self._sent.pop
         found = []
         for key in keys:

@@ -41,6 +41,7 @@ from juham_core.options import Options
 from juham_core.outgoing import translated
 from juham_core.statistics import Statistics
 from juham_core.subscribing import filters_of, subscriptions_of
+from juham_core.topics import known
 from juham_core.vocabulary import Vocabulary
 from juham_core.wire.properties import Properties
 from juham_core.wire.terms import MAX_PAYLOAD
@@ -351,7 +352,10 @@ class JMqtt(Vocabulary, Events, Guards):
         given = Properties(properties) if properties else None
         if retain is not False:
             retain = bool(retain)
-        message = self._checked(MqttMsg(topic, data, qos, retain, False, 0, given))
+        message = MqttMsg(topic, data, qos, retain, False, 0, given)
+        # Most are plainly in order, which is seen here without a call.
+        if type(topic) is not str or topic not in known or type(qos) is not int or not 0 <= qos <= 1 or given:
+            self._checked(message)
         receipt = PublishReceipt(next(self._mids), message, self._delivery.turn)
         if hooks.publishing:
             changed = hooks.replace("publishing", self, message)

@@ -106,7 +106,8 @@ class Outgoing:
                 "this one was not accepted; publish slower, wait for receipts, or raise max_queued"
             )
         self._queue.append(receipt)
-        self.hand_over()
+        if len(self._in_flight._sent) < self.window or self._controls:
+            self.hand_over()
         return receipt
 
     def withdraw(self, receipt: PublishReceipt) -> bool:
@@ -269,14 +270,41 @@ class Outgoing:
         return self._send_publish(receipt)
 
     def _send_together(self, most: int) -> bool:
+        receipts, messages = self._next(most)
+        if not receipts:
+            return True
+        self._in_flight.sending()
+        try:
+            keys = self._library._publish_many(messages)
+        except NotConnectedError:
+            self._queue.extendleft(reversed(receipts))  # as one alone, they keep their places
+            self._up = False
+            return False
+        except Exception:  # noqa: BLE001 - which of them has failed, and why, each by itself will tell
+            return self._send_one_by_one(receipts)
+        except BaseException as exc:
+            for receipt in receipts:
+                self._give_up(receipt, _interrupted(exc))
+            raise
+        now = time.monotonic()
+        for receipt in receipts:
+            if receipt.sent_at:
+                self.resent += 1
+            receipt.sent_at = now
+        for early in self._in_flight.sent_many(keys, receipts):
+            self._finish(*early)
+        self.bytes_sent += sum([len(message.payload) for message in messages])
+        return True
+
+    def _next(self, most: int) -> tuple[list[PublishReceipt], list[MqttMsg]]:
+        """Take at most so many publishes from the queue; the broker's limits keep back what it refuses."""
         receipts: list[PublishReceipt] = []
         messages: list[MqttMsg] = []
-        size = 0
         queue, limits = self._queue, self.limits
         for _ in range(min(most, len(queue))):
             try:
                 receipt = queue.popleft()
-            except IndexError:
+            except IndexError:  # the last one was withdrawn just now
                 break
             message = receipt._message
             if message is None or receipt._done:
@@ -287,31 +315,17 @@ class Outgoing:
                 continue
             receipts.append(receipt)
             messages.append(message)
-            size += len(message.payload)
-        if not receipts:
-            return True
-        self._in_flight.sending()
-        try:
-            keys = self._library._publish_many(messages)
-        except NotConnectedError:
-            queue.extendleft(reversed(receipts))
-            self._up = False
-            return False
-        except Exception:  # noqa: BLE001 - which of them has failed, and why, is found out one by one
-            queue.extendleft(reversed(receipts))
-            return all(self._send_publish(queue.popleft()) for _ in receipts)
-        except BaseException as exc:  # as with one alone
-            for receipt in receipts:
-                self._give_up(receipt, _interrupted(exc))
-            raise
-        now = time.monotonic()
-        for receipt in receipts:
-            if receipt.sent_at:
-                self.resent += 1
-            receipt.sent_at = now
-        self.bytes_sent += size
-        for early in self._in_flight.sent_many(keys, receipts):
-            self._finish(*early)
+        return receipts, messages
+
+    def _send_one_by_one(self, receipts: list[PublishReceipt]) -> bool:
+        self._queue.extendleft(reversed(receipts))
+        for _ in receipts:
+            try:
+                receipt = self._queue.popleft()
+            except IndexError:  # as above
+                break
+            if not self._send_publish(receipt):
+                return False
         return True
 
     def _send_publish(self, receipt: PublishReceipt) -> bool:

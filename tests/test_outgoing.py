@@ -1,90 +1,20 @@
 """What goes out, in order, whatever the library answers and when."""
 
-import itertools
 import sys
 import threading
 
 import pytest
+from outgoing_support import Sender, request, subscribing
 from waiting import PATIENCE, eventually
 
 from juham_core.awaiting import Awaiting, SubscribeRequest, UnsubscribeRequest
-from juham_core.errors import JuhamError, NotConnectedError, PublishError, QueueFullError
-from juham_core.message import MqttMsg, PublishReceipt, SubscribeReceipt, UnsubscribeReceipt
-from juham_core.outgoing import Outgoing
-from juham_core.wire import Subscription
-
-
-class Library:
-    """Takes what it is given; ``before`` is called with each request first, and may raise or answer it."""
-
-    def __init__(self):
-        self.taken = []
-        self.pushed = 0
-        self.keys = itertools.count(1)
-        self.before = lambda what, key: None
-
-    def _take(self, what):
-        key = next(self.keys)
-        self.before(what, key)
-        self.taken.append(what)
-        return key
-
-    def _publish(self, message):
-        return self._take(message.payload.decode())
-
-    def _push(self):
-        self.pushed = len(self.taken)
-
-    def _subscribe(self, subscriptions):
-        return self._take([each.topic_filter for each in subscriptions])
-
-    def _unsubscribe(self, topic_filters):
-        return self._take(topic_filters)
-
-
-class Sender:
-    """Outgoing over such a library."""
-
-    def __init__(self, *, max_queued=100, window=20):
-        self.library = Library()
-        self.finished = []
-        self.outgoing = Outgoing(self.library, self._acknowledged, self._subscribed)
-        self.outgoing.max_queued = max_queued
-        self.outgoing.window = window
-        self._numbers = itertools.count(1)
-
-    def _acknowledged(self, receipt, answer):
-        self.finished.append((receipt.mid, answer))
-        receipt._resolve()
-
-    def _subscribed(self, request, answer):
-        if isinstance(answer, JuhamError):
-            for receipt in request.receipts:
-                receipt._resolve(answer)
-            return
-        self.finished.append((type(request), answer))
-
-    def publish(self, text):
-        receipt = PublishReceipt(next(self._numbers), MqttMsg("a", text.encode(), 1))
-        self.outgoing.offer(receipt)
-        return receipt
-
-    def up(self, resent=False, requests=()):
-        self.outgoing.up(resent, list(requests))
+from juham_core.errors import NotConnectedError, PublishError, QueueFullError
+from juham_core.message import UnsubscribeReceipt
 
 
 @pytest.fixture
 def sender():
     return Sender()
-
-
-def request(sender, what):
-    sender.outgoing.enter(what)
-    sender.outgoing.hand_over()
-
-
-def subscribing(*names):
-    return SubscribeRequest([Subscription(name) for name in names], [SubscribeReceipt(1, names)])
 
 
 def test_what_waits_goes_out_in_order_subscriptions_first(sender):

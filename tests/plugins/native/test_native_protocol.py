@@ -110,6 +110,19 @@ class TestAnyPieces:
         whole = outcome(protocol, [data])
         assert outcome(protocol, [data[i : i + 1] for i in range(len(data))]) == whole
 
+    @pytest.mark.parametrize("end", [b"", encode(Pingresp(), 5), b"\x40\x02\x00"])
+    def test_acknowledgements_that_come_together_are_reported_together(self, end):
+        made = Conversation(5)
+        made.session.publishes = dict.fromkeys(range(1, 8), b"")
+        together = []
+        made.reports._acknowledged_many = together.append
+        numbers = (1, 2, 9, 3, 4, 4)
+        answers = [*map(Puback, numbers), Puback(5, 0x10), Puback(6)]
+        made.feed(b"".join(encode(packet, 5) for packet in answers) + end)
+        assert together == [[1, 2], [3, 4], [6]]
+        assert made.reports.log == [("acknowledged", 5, 0x10, {})]
+        assert list(made.session.publishes) == [7]
+
     @given(st.sampled_from([4, 5]), st.lists(publishes(), max_size=12))
     def test_every_message_is_what_the_core_s_decoder_reads(self, protocol, packets):
         data = b"".join(encode(packet, protocol) for packet in packets)

@@ -51,12 +51,14 @@ class TestEncoder:
                 packet = Publish(topic, payload, qos, retain, False, packet_id, own)
                 message = MqttMsg(topic, payload, qos, retain, properties=own)
                 assert encoder.encode(message, packet_id) == encode(packet, protocol)
+                if qos:
+                    assert encoder.encode_many([message] * 2, [packet_id, 7])[0] == encode(packet, protocol)
 
     def test_does_not_remember_for_ever(self):
         encoder = PublishEncoder(4)
         for number in range(5_000):
             encoder.encode(MqttMsg(f"t/{number}", b"x"))
-        assert sum(len(kinds) for kinds in encoder._beginnings.values()) <= 4096
+        assert len(encoder._beginnings) <= 4096
 
 
 class TestIdentifiers:
@@ -70,6 +72,28 @@ class TestIdentifiers:
         assert {1, 2}.isdisjoint(taken)
         assert session.requested(2)
         assert 2 in [session.next_id() for _ in range(65_535)]
+
+    @pytest.mark.parametrize("in_use", ["publishes", "_releases", "_requests"])
+    def test_several_pass_over_those_in_use_and_go_round_too(self, in_use):
+        session = Session(Options(client_id="x"))
+        assert session.next_ids(3) == [1, 2, 3]
+        for number in (5, 65_534, 2):
+            if in_use == "_requests":
+                session._requests.add(number)
+            else:
+                getattr(session, in_use)[number] = b""
+        assert session.next_ids(3) == [4, 6, 7]
+        session._last_id = 65_531
+        assert session.next_ids(5) == [65_532, 65_533, 65_535, 1, 3]
+        assert session.next_id() == 4
+
+    def test_several_are_refused_where_not_as_many_are_free(self):
+        session = Session(Options(client_id="x"))
+        session.publishes = dict.fromkeys(range(1, 65_533), b"")
+        session._releases[65_535] = b""
+        assert sorted(session.next_ids(2)) == [65_533, 65_534]
+        with pytest.raises(QueueFullError, match="3 are not free"):
+            session.next_ids(3)
 
     def test_run_out_with_an_error(self):
         session = Session(Options(client_id="x"))
