@@ -22,7 +22,8 @@ def _capability(meaning: str) -> bool:
 class Capabilities:
     """The abilities that differ between client libraries; all False unless declared.
 
-    Using one that is missing raises :class:`~juham_core.errors.NotSupportedError`.
+    Using one that is missing raises :class:`~juham_core.errors.NotSupportedError`; all but
+    ``early_packet_limit``, which says how an option is kept and cannot be asked for by itself.
     """
 
     mqtt_311: bool = _capability("MQTT 3.1.1")
@@ -39,6 +40,7 @@ class Capabilities:
     shared_subscriptions: bool = _capability("shared subscriptions")
     manual_ack: bool = _capability("manual acknowledgement")
     packet_limit: bool = _capability("limit to the size of packets received")
+    early_packet_limit: bool = _capability("packets refused by the length that they announce")
     callers_loop: bool = _capability("the caller's event loop")
 
     def require(self, name: str, backend: str) -> None:

@@ -142,6 +142,16 @@ class FaultBroker:
 
         self._with_link(connection, write)
 
+    def pour(self, data: bytes, times: int) -> None:
+        """Send the newest connection the same bytes so many times, past all rules, as fast as it reads.
+
+        Blocks until they are out, or the connection has ended; what waits takes no more room than one or two.
+        """
+        loop = self._loop
+        if loop is not None:
+            link = self._links[max(self._links)]
+            asyncio.run_coroutine_threadsafe(link.pour(data, times), loop).result()
+
     def reset(self, connection: int | None = None) -> None:
         """End a connection with RST."""
         self._with_link(connection, FaultLink.reset)

@@ -256,7 +256,12 @@ class Kit:
     # --- what is missing ----------------------------------------------------------------------------
 
     def refuses(self, capability: str) -> None:
-        """Fail unless using a capability that is not declared raises NotSupportedError, at the call."""
+        """Fail unless using a capability that is not declared raises NotSupportedError, at the call.
+
+        One that cannot be asked for, see :class:`~juham_core.capabilities.Capabilities`, is no matter then.
+        """
+        if capability not in _USES:
+            self.not_applicable(f"not declared: {Capabilities.meaning(capability)}")
         with self.raises(NotSupportedError):
             _USES[capability](self)
 

@@ -41,6 +41,8 @@ class FaultLink(asyncio.Protocol):
         self._held: list[bytes] = []
         self._fragments = bytearray()
         self._eof = False
+        self._room = asyncio.Event()
+        self._room.set()
 
     # --- the transport's side -------------------------------------------------------------------------
 
@@ -75,7 +77,14 @@ class FaultLink(asyncio.Protocol):
         self._eof = True
         return False
 
+    def pause_writing(self) -> None:
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._room.set()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._room.set()
         how = f"reset: {exc}" if exc else "closed by the client" if self._eof else "closed by the broker"
         self._ended = True
         if self._transport is not None:
@@ -105,6 +114,14 @@ class FaultLink(asyncio.Protocol):
             return
         self._log(kind_of(what), what, sent=True)
         self._write(what if isinstance(what, bytes) else self._encoded(what))
+
+    async def pour(self, data: bytes, times: int) -> None:
+        """Send the same so many times, each once the transport has room for it."""
+        for _ in range(times):
+            await self._room.wait()
+            if self._is_deaf():
+                return
+            self.write(data)
 
     def write_part(self, packet: Packet, size: int, /) -> None:
         """Send the first bytes of a packet."""

@@ -192,6 +192,31 @@ class JUnlimited(JToy):
         super()._attempt(server)
 
 
+@mutant("hostile.just_large_enough", "counts the payload alone")
+class JCountsPayloads(JUnlimited):
+    def _received(self, topic, payload, *rest):
+        if len(payload) > 10_000:
+            raise MalformedPacketError("too large", reason_code=PACKET_TOO_LARGE)
+        super()._received(topic, payload, *rest)
+
+
+@mutant("hostile.too_large_memory", "gathers a packet before it looks how large that is")
+class JGathers(JToy):
+    def _attempt(self, server):
+        self._options = self._options.changed(max_packet_size=268_435_460)
+        super()._attempt(server)
+
+    def _received(self, topic, payload, *rest):
+        if len(payload) > 33_000_000:
+            raise MalformedPacketError("too large", reason_code=PACKET_TOO_LARGE)
+        super()._received(topic, payload, *rest)
+
+
+@mutant("hostile.too_large_announced", "waits for the end of a packet that is too large")
+class JGathersWhatIsAnnounced(JGathers):
+    pass
+
+
 @mutant("hostile.too_large_by_default", "takes whatever MQTT can frame")
 class JTakesWhatMqttFrames(JToy):
     def _attempt(self, server):

@@ -150,7 +150,11 @@ class JBare(JMemory):
     capabilities = Capabilities(mqtt_311=True, in_process=True)
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Capabilities)])
+CANNOT_BE_ASKED_FOR = "early_packet_limit"
+ASKED_FOR = [item.name for item in dataclasses.fields(Capabilities) if item.name != CANNOT_BE_ASKED_FOR]
+
+
+@pytest.mark.parametrize("name", ASKED_FOR)
 def test_what_is_not_declared_has_to_be_refused(name):
     def never(self, kit):
         raise AssertionError("must not run")
@@ -160,6 +164,15 @@ def test_what_is_not_declared_has_to_be_refused(name):
     else:
         outcome, reason = outcome_of(never, needs=name, on=ANY, backend=JBare)
         assert (outcome, reason) == ("unsupported", f"not declared, and refused: {name}")
+
+
+def test_what_is_not_declared_and_cannot_be_asked_for_is_not_tried():
+    def never(self, kit):
+        raise AssertionError("must not run")
+
+    outcome, reason = outcome_of(never, needs=CANNOT_BE_ASKED_FOR, on=ANY, backend=JBare)
+    assert outcome == "not_applicable"
+    assert reason == "not declared: packets refused by the length that they announce"
 
 
 def test_what_is_not_declared_and_works_nevertheless_fails():

@@ -42,6 +42,7 @@ class JToy(JMqtt):
         shared_subscriptions=True,
         manual_ack=True,
         packet_limit=True,
+        early_packet_limit=True,
     )
 
     def _set_up(self, name):

@@ -220,19 +220,49 @@ class HostileCases:
 
     @case("hostile.too_large", on=FAULTS, needs="packet_limit")
     def too_large(self, kit: Kit) -> None:
-        """A packet larger than max_packet_size ends the connection once its length is known."""
+        """A packet larger than max_packet_size ends the connection, and reaches no handler."""
         victim = _Victim(kit, max_packet_size=10_000)
         victim.suffers(_publish(kit, b"t", bytes(5_000)))
         assert victim.strange == ["t"]
         victim.strange.clear()
-        kit.broker.send(_begin(0x30, 20_000))
+        kit.broker.send(_publish(kit, b"t", bytes(10_000)))
         kit.broker.wait_for("lost", connection=1)
         victim.goes_on()
         for _ in range(3):
             victim.suffers(_publish(kit, b"t", bytes(_MEGABYTE)))
         assert victim.strange == [], "a packet that is too large has reached the handler"
 
-    @case("hostile.too_large_by_default", on=FAULTS, needs="packet_limit")
+    @case("hostile.just_large_enough", on=FAULTS, needs="packet_limit")
+    def just_large_enough(self, kit: Kit) -> None:
+        """A packet of max_packet_size bytes is delivered, one byte more ends the connection."""
+        victim = _Victim(kit, max_packet_size=10_000)
+        empty = len(_publish(kit, b"t", bytes(9_000))) - 9_000
+        victim.suffers(_publish(kit, b"t", bytes(10_000 - empty)))
+        assert victim.strange == ["t"]
+        kit.broker.send(_publish(kit, b"t", bytes(10_001 - empty)))
+        kit.broker.wait_for("lost", connection=1)
+        victim.goes_on()
+        assert victim.strange == ["t"], "a packet that is too large has reached the handler"
+
+    @case("hostile.too_large_announced", on=FAULTS, needs=("packet_limit", "early_packet_limit"))
+    def too_large_announced(self, kit: Kit) -> None:
+        """A packet larger than max_packet_size ends the connection once its length is known."""
+        victim = _Victim(kit, max_packet_size=10_000)
+        kit.broker.send(_begin(0x30, 20_000))
+        kit.broker.wait_for("lost", connection=1)
+        victim.goes_on()
+
+    @case("hostile.too_large_memory", on=FAULTS, needs="packet_limit", seconds=60)
+    def too_large_memory(self, kit: Kit) -> None:
+        """A packet of 256 MiB that comes in full ends the connection, and costs less than 128 MB."""
+        victim = _Victim(kit)
+        with _modest(kit, 128):
+            kit.broker.send(_begin(0x30, _LARGEST))
+            kit.broker.pour(bytes(_MEGABYTE), 256)
+            kit.broker.wait_for("lost", connection=1)
+            victim.goes_on()
+
+    @case("hostile.too_large_by_default", on=FAULTS, needs=("packet_limit", "early_packet_limit"))
     def too_large_by_default(self, kit: Kit) -> None:
         """A packet of 64 MiB ends the connection where nobody has asked for such; MQTT 5 says so before."""
         victim = _Victim(kit)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Hashable
 from typing import Any
 
-from juham_awscrt import transport, verifying
+from juham_awscrt import descriptors, transport, verifying
 from juham_awscrt.link import Link
 from juham_awscrt.properties import CONNECT, PUBLISH, to_library
 from juham_core.capabilities import Capabilities
@@ -43,6 +43,7 @@ class JAwsCrt(JMqtt):
         persistent_session=True,
         shared_subscriptions=True,
         manual_ack=True,
+        packet_limit=descriptors.LISTED,
     )
     library = "awscrt"
 

@@ -3,8 +3,8 @@
 Each connection has an event loop of its own, and Linux tells which descriptors an epoll instance watches.
 They are needed for what awscrt has no option for: to return from connecting once CONNECT is on its way, and
 not only when the broker answers; TCP_NODELAY, without which a small packet that follows another waits for the
-other end's delayed acknowledgement, 40 ms; to end an attempt that hangs; to see that a broker reads nothing.
-Other systems do without.
+other end's delayed acknowledgement, 40 ms; to end an attempt that hangs; to see that a broker reads nothing;
+to see how much of what the broker sends is read. Other systems do without.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 T = TypeVar("T")
 LISTED: Final = Path("/proc/self/fdinfo").is_dir()
@@ -28,6 +28,29 @@ LOOK: Final = 0.02
 _TRIES: Final = 10
 
 _making = threading.Lock()
+
+
+class Descriptor(NamedTuple):
+    """A socket that is awscrt's: its number may become that of another file at any time, its inode not."""
+
+    number: int
+    inode: int
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[socket.socket | None]:
+        """The socket, for as long as it is dealt with; None if it is closed."""
+        try:
+            copy = os.dup(self.number)  # it stays what it is, whatever becomes of the number
+        except OSError:
+            yield None
+            return
+        status = os.fstat(copy)
+        if stat.S_ISSOCK(status.st_mode) and status.st_ino == self.inode:
+            with socket.socket(fileno=copy) as sock:
+                yield sock
+        else:
+            os.close(copy)
+            yield None
 
 
 def made_with_epoll(make: Callable[[], T]) -> tuple[T, int | None]:
@@ -84,18 +107,19 @@ def _epolls() -> set[int]:
 
 def _watched(epoll: int | None) -> Iterator[socket.socket]:
     """The sockets that an epoll instance watches, each for as long as the loop over them deals with it."""
+    for descriptor in watched(epoll):
+        with descriptor.opened() as sock:
+            if sock is not None:
+                yield sock
+
+
+def watched(epoll: int | None) -> list[Descriptor]:
+    """What an epoll instance watches: sockets, and others that cannot be opened as such."""
     if epoll is None:
-        return
+        return []
     try:
         told = Path(f"/proc/self/fdinfo/{epoll}").read_text()
     except OSError:  # closed meanwhile
-        return
-    for number, inode in re.findall(r"tfd: *(\d+) .* ino:([0-9a-f]+)", told):
-        with contextlib.suppress(OSError):  # closed meanwhile
-            copy = os.dup(int(number))  # it stays what it is, whatever becomes of the number
-            status = os.fstat(copy)
-            if stat.S_ISSOCK(status.st_mode) and status.st_ino == int(inode, 16):
-                with socket.socket(fileno=copy) as sock:
-                    yield sock
-            else:
-                os.close(copy)
+        return []
+    found = re.findall(r"tfd: *(\d+) .* ino:([0-9a-f]+)", told)
+    return [Descriptor(int(number), int(inode, 16)) for number, inode in found]

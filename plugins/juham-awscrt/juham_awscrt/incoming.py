@@ -46,6 +46,7 @@ class Incoming:
         self._delivery = link.backend._delivery
         self._dispatcher = self._delivery._dispatcher
         self._inline = self._delivery._inline
+        self._limit, self._surely = link.limit, link.limit.surely
 
     def forget(self) -> None:
         """Forget what is unacknowledged: in the next connection the broker sends it again."""
@@ -55,6 +56,11 @@ class Incoming:
         self, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties | None, handle: Any
     ) -> bool:
         """Take a message and its handle for PUBACK; False if it is handled, and PUBACK may go."""
+        self._limit.heard = True
+        if (len(payload) > self._surely or properties is not None) and self._limit.exceeded(
+            topic, payload, qos, properties
+        ):
+            return True
         mid = 0
         if handle is not None:
             mid = next(self._keys)

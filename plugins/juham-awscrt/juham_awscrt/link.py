@@ -23,6 +23,7 @@ from juham_awscrt.configuring import client_options
 from juham_awscrt.descriptors import LOOK, connected, shut_down
 from juham_awscrt.direct import messages_for
 from juham_awscrt.incoming import Incoming
+from juham_awscrt.limit import PacketLimit
 from juham_awscrt.reporter import Reporter
 from juham_awscrt.reports import Reports
 from juham_awscrt.sending import Sending
@@ -67,6 +68,7 @@ class Link:
         self.keys = itertools.count(1)
         self.messages = messages_for(awscrt.__version__)
         self.loop_thread: int | None = None
+        self.limit = PacketLimit(self)
         self.incoming = Incoming(self)
         self.sending = Sending(self)
         self.received = self.incoming.received
@@ -106,8 +108,10 @@ class Link:
         """
         pause = 0.001
         while not self._verdict.wait(pause):
-            if connected(self.loop.epoll) and plain(self.options):
-                return True
+            if connected(self.loop.epoll):
+                self.limit.watch()
+                if plain(self.options):
+                    return True
             if time.monotonic() >= deadline:
                 return False
             pause = min(2 * pause, 0.05)
@@ -140,6 +144,7 @@ class Link:
             return False
         self.up = False
         self.reports.muted = True
+        self.limit.end()
         deadline = time.monotonic() + STOP_TIMEOUT
         while not self._paused.wait(LOOK):
             shut_down(self.loop.epoll)
@@ -163,6 +168,7 @@ class Link:
         was_up, self.up = self.up, False
         self.reports.muted = True
         client, self.client = self.client, None
+        self.limit.end()
         if client is not None:
             # Without a packet to send awscrt just closes the socket.
             client.stop(mqtt5.DisconnectPacket() if deliberate else None)
@@ -220,6 +226,8 @@ class Link:
         """Take a CONNACK that accepts."""
         self.loop_thread = threading.get_ident()
         self.up = self.accepted = True
+        self.limit.heard = True
+        self.limit.watch()
         malformed.listen(self.lose)
         self.reporter.put(self.reports.answer_to_connect, data.connack_packet)
         self.reporter.put(self._verdict.set)
@@ -266,6 +274,12 @@ class Link:
     def lose(self, error: Exception) -> None:
         """Report that the connection is not to go on."""
         self.reporter.put(self.reports.lost, error, None)
+
+    def break_off(self, error: Exception) -> None:
+        """Report that the connection is not to go on, nor anything of it: no session is kept in awscrt."""
+        self.complete = False
+        if self._verdict.is_set():  # else the attempt fails
+            self.lose(error)
 
     def is_closing(self) -> bool:
         """True once nothing is to be waited for any more."""

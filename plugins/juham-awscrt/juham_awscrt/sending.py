@@ -35,6 +35,7 @@ class Sending:
         self._link = link
         self._keys, self._reporter, self._reports = link.keys, link.reporter, link.reports
         self._messages = link.messages
+        self._limit = link.limit
         self._pubacks: Collected[int] = Collected(self._reporter, self._reports.acknowledged)
         self._unsent = 0
         self._sent = threading.Condition()
@@ -148,7 +149,12 @@ class Sending:
             answer: Future[Any] = getattr(client, what)(packet)
         except Exception as exc:
             raise PublishError(f"awscrt does not {what}: {exc}") from exc
-        answer.add_done_callback(answered)
+        answer.add_done_callback(partial(self._on_answer, answered))
+
+    def _on_answer(self, answered: Callable[[Future[Any]], None], answer: Future[Any]) -> None:
+        if answer.exception() is None:
+            self._limit.heard = True
+        answered(answer)
 
     def _on_sent(self, size: int, error_code: int, *_nothing: Any) -> None:
         if error_code and not self._reports.muted:
@@ -156,6 +162,8 @@ class Sending:
         self._one_sent(size)
 
     def _on_puback(self, key: int, error_code: int, _qos: int, code: Any, reason: Any, pairs: Any) -> None:
+        if not error_code:
+            self._limit.heard = True
         if error_code or code or reason is not None or pairs:
             self._reporter.put(self._reports.answered, key, error_code, code, reason, pairs)
             return

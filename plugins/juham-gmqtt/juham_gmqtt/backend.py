@@ -45,6 +45,7 @@ class JGmqtt(JMqtt):
         shared_subscriptions=True,
         manual_ack=True,
         packet_limit=True,
+        early_packet_limit=True,
         callers_loop=True,
     )
     library = "gmqtt"

@@ -43,6 +43,7 @@ class JNative(JMqtt):
         shared_subscriptions=True,
         manual_ack=True,
         packet_limit=True,
+        early_packet_limit=True,
         callers_loop=True,
     )
     library = "juham-native"

@@ -35,6 +35,7 @@ CAPABILITIES = Capabilities(
     shared_subscriptions=True,
     manual_ack=True,
     packet_limit=True,
+    early_packet_limit=True,
 )
 
 
