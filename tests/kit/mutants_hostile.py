@@ -8,6 +8,7 @@ from toy import JToy
 from juham_core.errors import MalformedPacketError
 from juham_core.message import MqttMsg
 from juham_core.wire import Decoder, packets
+from juham_core.wire.reasons import PACKET_TOO_LARGE
 
 
 class _DiesOf(JToy):

@@ -127,6 +127,8 @@ class PacketLimit:
         self._link.break_off(MalformedPacketError(text, reason_code=PACKET_TOO_LARGE))
         if sock is not None:
             with contextlib.suppress(OSError):  # the broker was first
+                # RST: a broker that is still sending would wait a minute for us to read on.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 sock.shutdown(socket.SHUT_RDWR)
 
 
