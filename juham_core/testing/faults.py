@@ -142,14 +142,13 @@ class FaultBroker:
 
         self._with_link(connection, write)
 
-    def pour(self, data: bytes, times: int) -> None:
-        """Send the newest connection the same bytes so many times, past all rules, as fast as it reads.
+    def pour(self, data: bytes, times: int, connection: int) -> None:
+        """Send the same bytes so many times, past all rules, as fast as they are read.
 
         Blocks until they are out, or the connection has ended; what waits takes no more room than one or two.
         """
-        loop = self._loop
-        if loop is not None:
-            link = self._links[max(self._links)]
+        link, loop = self._links.get(connection), self._loop
+        if link is not None and loop is not None:
             asyncio.run_coroutine_threadsafe(link.pour(data, times), loop).result()
 
     def reset(self, connection: int | None = None) -> None:

@@ -92,6 +92,8 @@ class WebsocketBridge:
                 web.sendall(_frame(_BINARY, data))
             web.sendall(_frame(_CLOSE, b""))
             web.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # the client was first: nobody reads on
+            plain.shutdown(socket.SHUT_RDWR)
 
 
 def _frame(kind: int, data: bytes) -> bytes:

@@ -258,7 +258,7 @@ class HostileCases:
         victim = _Victim(kit)
         with _modest(kit, 128):
             kit.broker.send(_begin(0x30, _LARGEST))
-            kit.broker.pour(bytes(_MEGABYTE), 256)
+            kit.broker.pour(bytes(_MEGABYTE), 256, connection=1)
             kit.broker.wait_for("lost", connection=1)
             victim.goes_on()
 

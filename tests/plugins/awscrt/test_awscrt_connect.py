@@ -152,13 +152,13 @@ def test_connect_carries_the_options(make, listener, begin):
     )
 
 
-def test_connect_says_nothing_that_was_not_asked_for(make, listener, begin):
+def test_connect_says_nothing_that_was_not_asked_for_but_its_limit(make, listener, begin):
     client = make(port=listener.port, keepalive=0)
     begin(client)
     packet = listener.welcome().connect
     assert packet.username is None
     assert packet.password is None
-    assert packet.properties == {}
+    assert packet.properties == {"maximum_packet_size": 32 * 1024 * 1024}
     assert (packet.keepalive, packet.clean_start) == (0, True)
 
 
