@@ -65,6 +65,7 @@ class Link:
         self.complete = True
         """True while awscrt has all that JMqtt takes to be in flight."""
         self._error: Exception | None = None
+        self._broken_off: Exception | None = None
         self.keys = itertools.count(1)
         self.messages = messages_for(awscrt.__version__)
         self.loop_thread: int | None = None
@@ -239,9 +240,9 @@ class Link:
         if connack is not None:
             self.reporter.put(self.reports.answer_to_connect, connack)
         elif self._verdict.is_set() or transport_stood(error, self.options):
-            self.reporter.put(self.reports.lost, error, None)
+            self.reporter.put(self.reports.lost, self._broken_off or error, None)
         else:
-            self._error = error
+            self._error = self._broken_off or error
         self.reporter.put(self._verdict.set)
         if pauses:
             self._wait_at_gate()
@@ -278,6 +279,7 @@ class Link:
     def break_off(self, error: Exception) -> None:
         """Report that the connection is not to go on, nor anything of it: no session is kept in awscrt."""
         self.complete = False
+        self._broken_off = error
         if self._verdict.is_set():  # else the attempt fails
             self.lose(error)
 
