@@ -37,7 +37,8 @@ class Sending:
         self._messages = link.messages
         self._limit = link.limit
         self._pubacks: Collected[int] = Collected(self._reporter, self._reports.acknowledged)
-        self._unsent = 0
+        self._unanswered: set[int] = set()  # keys of publishes of QoS 1 and of requests
+        self._unsent = 0  # at QoS 0
         self._sent = threading.Condition()
 
     def flush(self, timeout: float) -> None:
@@ -54,6 +55,7 @@ class Sending:
         """Hand over a message."""
         if self._link.client is None or not self._link.up:
             raise NotConnectedError("the connection has ended")
+        has_to_wait = self._has_to_wait()  # before it is under way itself
         key = 0
         if message.qos:
             key = next(self._keys)
@@ -65,7 +67,7 @@ class Sending:
                         "the message was not accepted; publish slower"
                     )
                 self._unsent += len(message.payload) + OVERHEAD
-        if self._has_to_wait():
+        if has_to_wait:
             self._wait_in_line(
                 partial(self._pass_on, key, message), partial(self._reports.not_passed_on, key)
             )
@@ -100,9 +102,13 @@ class Sending:
     def _has_to_wait(self) -> bool:
         """True where awscrt must not be told at once.
 
-        What it is told on its own thread it prefers to what others have told it before.
+        What it is told on its own thread it prefers to what others have told it before; so there it is, unless
+        all of that is done.
         """
-        return bool(self.held) or threading.get_ident() == self._link.loop_thread
+        if self.held:
+            return True
+        under_way = self._unanswered or self._unsent
+        return bool(under_way) and threading.get_ident() == self._link.loop_thread
 
     def _wait_in_line(self, call: Callable[[], None], failed: Callable[[JuhamError], None]) -> None:
         self.held.append((call, failed))
@@ -122,10 +128,14 @@ class Sending:
     def _pass_on(self, key: int, message: MqttMsg) -> None:
         client, size = self._link.client, len(message.payload) + OVERHEAD
         answered = partial(self._on_puback, key) if key else partial(self._on_sent, size)
+        if key:
+            self._unanswered.add(key)
         try:
             self._messages.publish(client, message, answered)
         except Exception as exc:
-            if not key:
+            if key:
+                self._unanswered.discard(key)
+            else:
                 self._one_sent(size)
             if client is None:
                 raise NotConnectedError("the connection has ended") from exc
@@ -134,27 +144,30 @@ class Sending:
     def _hand_over(self, what: str, packet: Any, report: Callable[[int, Future[Any]], None]) -> int:
         """Make a request; its answer will be reported with the key that this returns."""
         key = next(self._keys)
-        call = partial(self._request, what, packet, partial(self._reporter.put, report, key))
+        call = partial(self._request, what, packet, key, report)
         if self._has_to_wait():
             self._wait_in_line(call, lambda exc: report(key, _failed(exc)))
         else:
             call()
         return key
 
-    def _request(self, what: str, packet: Any, answered: Callable[[Future[Any]], None]) -> None:
+    def _request(self, what: str, packet: Any, key: int, report: Callable[[int, Future[Any]], None]) -> None:
         client = self._link.client
         if client is None or not self._link.up:
             raise NotConnectedError("the connection has ended")
+        self._unanswered.add(key)
         try:
             answer: Future[Any] = getattr(client, what)(packet)
         except Exception as exc:
+            self._unanswered.discard(key)
             raise PublishError(f"awscrt does not {what}: {exc}") from exc
-        answer.add_done_callback(partial(self._on_answer, answered))
+        answer.add_done_callback(partial(self._on_answer, key, report))
 
-    def _on_answer(self, answered: Callable[[Future[Any]], None], answer: Future[Any]) -> None:
+    def _on_answer(self, key: int, report: Callable[[int, Future[Any]], None], answer: Future[Any]) -> None:
+        self._unanswered.discard(key)
         if answer.exception() is None:
             self._limit.heard = True
-        answered(answer)
+        self._reporter.put(report, key, answer)
 
     def _on_sent(self, size: int, error_code: int, *_nothing: Any) -> None:
         if error_code and not self._reports.muted:
@@ -162,6 +175,7 @@ class Sending:
         self._one_sent(size)
 
     def _on_puback(self, key: int, error_code: int, _qos: int, code: Any, reason: Any, pairs: Any) -> None:
+        self._unanswered.discard(key)
         if not error_code:
             self._limit.heard = True
         if error_code or code or reason is not None or pairs:
