@@ -102,8 +102,8 @@ class Sending:
     def _has_to_wait(self) -> bool:
         """True where awscrt must not be told at once.
 
-        What it is told on its own thread it prefers to what others have told it before; so there it is, unless
-        all of that is done.
+        What it is told on its own thread it prefers to what others have told it before: so there it is told
+        at once only while nothing else is under way.
         """
         if self.held:
             return True

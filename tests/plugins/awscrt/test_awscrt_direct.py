@@ -87,6 +87,53 @@ def test_what_an_inline_handler_publishes_does_not_overtake_what_others_have(way
     assert [message.payload for message in inbox.take(2)] == [b"first", b"second"]
 
 
+@pytest.mark.parametrize("qos", [0, 1])
+def test_what_an_inline_handler_publishes_keeps_its_order(way, connect, topic, qos):
+    client = connect(handlers="inline")
+    inbox = Inbox()
+    observer = connect()
+    observer.on_message = inbox
+    observer.subscribe(f"{topic}/out", 1).wait(5)
+    numbers = [b"%d" % number for number in range(50)]
+
+    def handler(client, _userdata, _message):
+        for number in numbers:
+            client.publish(f"{topic}/out", number, qos=qos)
+
+    client.on_message = handler
+    client.subscribe(f"{topic}/in", 1).wait(5)
+    observer.publish(f"{topic}/in", b"")
+    assert [message.payload for message in inbox.take(50)] == numbers
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_what_an_inline_handler_publishes_alone_is_handed_over_there(monkeypatch, connect, topic, qos):
+    handled: list[int] = []
+    handed_over: list[int] = []
+
+    class Noting(DirectMessages):
+        def publish(self, *args):
+            handed_over.append(threading.get_ident())
+            super().publish(*args)
+
+    def handler(client, _userdata, _message):
+        handled.append(threading.get_ident())
+        client.publish(f"{topic}/out", b"", qos=qos)
+
+    monkeypatch.setattr(link, "messages_for", lambda _version: Noting())
+    client = connect(handlers="inline")
+    client.on_message = handler
+    client.subscribe(f"{topic}/in", 1).wait(5)
+    monkeypatch.setattr(link, "messages_for", messages_for)
+    inbox = Inbox()
+    observer = connect()
+    observer.on_message = inbox
+    observer.subscribe(f"{topic}/out", 1).wait(5)
+    observer.publish(f"{topic}/in", b"")
+    inbox.take(1)
+    assert handed_over == handled
+
+
 def test_a_handler_that_asks_for_its_thread_leaves_none_behind(way, connect, topic):
     client = connect(handlers="inline")
     asked = Inbox()
