@@ -123,6 +123,10 @@ class Ledger:
             self._restored.clear()
             for request in requests:
                 if isinstance(request, SubscribeRequest):
+                    for subscription in request.subscriptions:
+                        entry = self._entries.get(subscription.topic_filter)
+                        if entry is not None:  # what was granted meanwhile was an earlier request for it
+                            entry.granted = None
                     for receipt in request.receipts:
                         self._await_answers(receipt, receipt._unanswered())
                 else:

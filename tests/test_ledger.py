@@ -155,6 +155,22 @@ def test_unanswered_requests_wait_for_the_next_connection(ledger):
     assert receipt.wait(0).granted == {"a": 1}
 
 
+def test_of_two_requests_for_a_filter_the_unanswered_one_is_asked_again_in_the_session(ledger):
+    ledger.restore(session_present=False)
+    asked = []
+    ledger._enter_request = asked.append
+    first, _ = want(ledger, "a", "b")
+    second, _ = want(ledger, "b", qos=2)
+    grant(ledger, asked[:1])
+    ledger.orphan(asked[1:])
+    assert first.wait(0).granted == {"a": 1, "b": 1}
+    requests = ledger.restore(session_present=True)
+    assert sent(requests) == [["b"]]
+    grant(ledger, requests, qos=2)
+    assert second.wait(0).granted == {"b": 2}
+    assert ledger.subscriptions() == {"a": 1, "b": 2}
+
+
 def test_one_of_several_filters_is_refused_before_the_connection_is_lost(ledger):
     ledger.restore(session_present=False)
     receipt, _ = want(ledger, "a", "b")
