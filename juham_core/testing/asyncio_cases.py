@@ -10,7 +10,7 @@ ASYNCIO: Final = "asyncio"
 
 _AGAINST: Final = {
     "AsyncMqtt.connect raises when the first attempt fails, and leaves it to its caller to try again": """
-        connect.no_connack_then_again""",
+        connect.no_connack_then_again failover.runs_out""",
     "AsyncMqtt.connect raises if the connection has ended before it returns, and tells no handler": """
         connect.endless_connacks failover.short_lived connect.refusal_in_on_connect""",
     "the handlers of AsyncMqtt run from the connection to its end: nobody starts or stops their loop": """

@@ -169,7 +169,8 @@ class FaultBroker:
 
     def refuse(self) -> None:
         """Close the port: whoever connects is refused. Connections that stand go on."""
-        self.call(self._stop_listening)
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._stop_listening(), self._loop).result()
 
     def accept(self) -> None:
         """Open the same port again, and return once connections are accepted."""
@@ -314,25 +315,28 @@ class FaultBroker:
         await self._listen()
         started.set_result(None)
         await self._stopping.wait()
-        await self._let_in()
-        self._stop_listening()
+        await self._stop_listening()
+        shaking_hands = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in shaking_hands:
+            task.cancel()
+        await asyncio.gather(*shaking_hands, return_exceptions=True)
         self._reset_links()
         await self._empty.wait()
         if self._timer is not None:
             self._timer.cancel()
 
-    async def _let_in(self) -> None:
+    async def _stop_listening(self) -> None:
         """Accept nobody more, and make links of those who were: closing the server would leave them open."""
+        server, self._server = self._server, None
+        if server is None:
+            return
         loop = asyncio.get_running_loop()
-        for sock in self._server.sockets if self._server is not None else ():
+        for sock in server.sockets:
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.remove_reader(sock.fileno())
         for _ in range(2):  # a task is begun, then what it has asked for is done
             await asyncio.sleep(0)
-        shaking_hands = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in shaking_hands:
-            task.cancel()
-        await asyncio.gather(*shaking_hands, return_exceptions=True)
+        server.close()
 
     async def _listen(self) -> None:
         sock = socket.create_server((self.host, self.port), backlog=512)
@@ -345,11 +349,6 @@ class FaultBroker:
     def _reset_links(self) -> None:
         for link in list(self._links.values()):
             link.reset()
-
-    def _stop_listening(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
 
     def _new_link(self) -> FaultLink:
         self._count += 1

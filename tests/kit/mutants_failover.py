@@ -52,6 +52,13 @@ class JLastWordOfNone(JLastWord):
     pass
 
 
+@mutant("failover.runs_out", "goes on for ever, whatever it was told")
+class JRunsOn(JToy):
+    def _require(self, options):
+        super()._require(options)
+        self._connection._options = lambda: self._options.changed(reconnect=True, reconnect_min=0.01)
+
+
 @mutant("failover.stops_at_credentials", "tries a wrong password on every server")
 class JKnocksEverywhere(JToy):
     def _connack(self, session_present, reason_code=0, *args, **more):

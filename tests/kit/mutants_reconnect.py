@@ -276,6 +276,11 @@ class JUpgradesOn(JToy):
         super()._open(options)
 
 
+@mutant("connect.close_in_upgrade", "lets whoever closes it wait for the answer to its first request")
+class JUpgradesFirst(JUpgradesOn):
+    pass
+
+
 @mutant("reconnect.again_after_giving_up", "stays given up once it has been")
 class JGivesUpForGood(JToy):
     refused = False

@@ -422,3 +422,29 @@ def test_a_connection_that_comes_while_the_broker_stops_is_ended(context):
         with contextlib.suppress(ConnectionResetError):
             assert client.recv(1) == b""
     assert watch.left() == []
+
+
+@pytest.mark.parametrize("context", [None, server_context()], ids=["plain", "tls"])
+def test_a_connection_that_comes_while_the_port_is_closed_is_served_or_ended(context):
+    watch = Watch()
+    refused = []
+    with FaultBroker(ssl=context) as broker, socket.socket() as client:
+        client.settimeout(10)
+
+        def refuse():
+            refused.append(broker._loop.create_task(broker._stop_listening()))
+
+        def come_and_refuse():
+            client.connect((broker.host, broker.port))  # to the system: the broker looks only then
+            broker._loop.call_soon(refuse)
+
+        broker.call(come_and_refuse)
+        broker.refuse()  # in vain, but it comes after the other
+        if context is None:
+            with contextlib.suppress(ConnectionError):
+                client.sendall(encode(Connect("late")))
+                assert client.recv(4) in (b"\x20\x02\x00\x00", b"")
+        broker.stop()
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+    assert watch.left() == []

@@ -224,6 +224,31 @@ class BackoffCases:
         assert connection.recv(3) == b"GET", "there is no request"
         assert _time_to_close(client) < 2 * _BUSY
 
+    @case("connect.close_in_upgrade", on=FAULTS, needs="websockets")
+    def close_in_first_upgrade(self, kit: Kit) -> None:
+        """Closing while the first attempt waits for a web server is prompt, and whoever connects is told."""
+        listener = kit.listener()
+        host, port = listener.getsockname()
+        client = kit.create(transport="websockets", host=host, port=port, connect_timeout=20.0)
+        told = kit.recorder()
+
+        def connect() -> None:
+            try:
+                told(client.connect_to_server())
+            except Exception as exc:  # noqa: BLE001 - it is looked at below
+                told(exc)
+
+        opening = threading.Thread(target=connect)
+        opening.start()
+        connection, _ = listener.accept()
+        kit.keep(connection.close)
+        connection.settimeout(kit.patience)
+        assert connection.recv(3) == b"GET", "there is no request"
+        assert _time_to_close(client) < 2 * _BUSY
+        (outcome,) = told.next()
+        assert isinstance(outcome, ConnectError), outcome
+        opening.join()
+
     @case("reconnect.close_before_connack", on=FAULTS)
     def close_before_connack(self, kit: Kit) -> None:
         """Closing while an attempt waits for CONNACK is prompt."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import Any
 
-from juham_core.errors import AuthError, ConnectError
+from juham_core.errors import AuthError, ConnectError, NotConnectedError
 from juham_core.hooks import hooks
 from juham_core.hookspecs import hookimpl
 from juham_core.jmqtt import JMqtt
@@ -105,6 +106,31 @@ class FailoverCases:
         assert isinstance(error, ConnectError)
         assert list(error.errors) == [broker.url for broker in brokers]
         assert error.reason_code == 0x88
+
+    @case("failover.runs_out", on=FAULTS)
+    def runs_out(self, kit: Kit) -> None:
+        """With reconnect=False attempts end after the last server, with an error, until the next connect."""
+        brokers = [kit.start_broker(), kit.broker]
+        for broker in brokers:
+            broker.on("connect").close()
+        client = _among(kit, *map(_place, brokers), reconnect=False)
+        client.connect_to_server()
+        with kit.raises(ConnectError) as raised:
+            client.wait_until_connected(kit.patience)
+        error = raised[0]
+        assert isinstance(error, ConnectError)
+        assert list(error.errors) == [broker.url for broker in brokers]
+        assert not client.is_connected()
+        with kit.raises(NotConnectedError):
+            client.publish(kit.topic, b"at once").wait(0)
+        waiting = client.publish(kit.topic, b"later", qos=1)
+        threading.Event().wait(0.3)  # nothing announces that nothing happens
+        assert [broker.accepted for broker in brokers] == [1, 1], "another attempt was made"
+        assert not waiting.done()
+        for broker in brokers:
+            broker.forgive()
+        kit.connect(client)
+        waiting.wait(kit.patience)
 
     @case("failover.stops_at_credentials", on=FAULTS)
     def stops_at_credentials(self, kit: Kit) -> None:
