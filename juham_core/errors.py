@@ -177,3 +177,17 @@ class ConfigError(JuhamError, ValueError):
 
 class ClassNotFoundError(JuhamError, LookupError):
     """No class is registered, and no installed backend provides one, under this class id."""
+
+
+def interrupted(exc: BaseException) -> PublishError:
+    """What becomes of a request that a program was ended in, by KeyboardInterrupt for one."""
+    return PublishError(f"{type(exc).__name__} came while it was being sent: the broker may have it or not")
+
+
+def translated(exc: Exception, what: str) -> JuhamError:
+    """What a client library raised, in our own words."""
+    if isinstance(exc, JuhamError):
+        return exc
+    error = PublishError(f"the client library failed to {what}: {type(exc).__name__}: {exc}")
+    error.__cause__ = exc
+    return error

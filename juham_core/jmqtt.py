@@ -23,6 +23,7 @@ from juham_core.errors import (
     OptionError,
     PublishError,
     QueueFullError,
+    translated,
 )
 from juham_core.events import Events
 from juham_core.guards import Guards
@@ -38,7 +39,6 @@ from juham_core.message import (
     encode_payload,
 )
 from juham_core.options import Options
-from juham_core.outgoing import translated
 from juham_core.statistics import Statistics
 from juham_core.subscribing import filters_of, subscriptions_of
 from juham_core.topics import known

@@ -13,17 +13,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from juham_core.awaiting import Awaiting, Request, SubscribeRequest, UnsubscribeRequest
-from juham_core.errors import JuhamError, NotConnectedError, PublishError, QueueFullError
+from juham_core.asking import Asker, Asking
+from juham_core.awaiting import Awaiting, Request
+from juham_core.errors import JuhamError, NotConnectedError, QueueFullError, interrupted, translated
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import OutboxBounds
-from juham_core.wire.terms import Subscription
 
 if TYPE_CHECKING:
     from juham_core.limits import BrokerLimits
 
 
-class Library(Protocol):
+class Library(Asker, Protocol):
     """The primitives of a backend that this module calls; see :class:`~juham_core.jmqtt.JMqtt`."""
 
     _wanted_id: int
@@ -33,8 +33,6 @@ class Library(Protocol):
     def _publish_many(self, messages: list[MqttMsg]) -> Sequence[int]: ...
     def _push(self) -> None: ...
     def _pubrel(self, key: int, message: MqttMsg) -> None: ...
-    def _subscribe(self, subscriptions: list[Subscription]) -> int: ...
-    def _unsubscribe(self, topic_filters: list[str]) -> int: ...
 
 
 class Outgoing:
@@ -67,13 +65,13 @@ class Outgoing:
         """True once the connection has ended, until the next attempt: nothing more is acknowledged."""
         self._library = library
         self._acknowledged = acknowledged
-        self._subscribed = subscribed
+        self._asking = Asking(library, subscribed)
+        self._controls = self._asking.waiting
+        self.subscribed = self._asking.subscribed
+        self.unsubscribed = self._asking.unsubscribed
         self._together = together
-        self._controls: deque[Request] = deque()
         self._queue: deque[PublishReceipt] = deque()
         self._in_flight: Awaiting[PublishReceipt] = Awaiting()
-        self._subscribing: Awaiting[SubscribeRequest] = Awaiting()
-        self._unsubscribing: Awaiting[UnsubscribeRequest] = Awaiting()
         self._up = False
         self._handing_over = threading.Lock()
         self._changed = threading.Condition()
@@ -148,7 +146,7 @@ class Outgoing:
 
     def waiting_since(self) -> float | None:
         """When the request was sent that has waited longest for its answer (``time.monotonic()``)."""
-        oldest = (self._in_flight.oldest(), self._subscribing.oldest(), self._unsubscribing.oldest())
+        oldest = (self._in_flight.oldest(), *self._asking.oldest())
         return min((request.sent_at for request in oldest if request is not None), default=None)
 
     def stop(self) -> None:
@@ -159,9 +157,7 @@ class Outgoing:
 
     def leftover(self) -> list[Request]:
         """Before :meth:`up`: take out requests that came while the last connection was ending."""
-        left = list(self._controls)
-        self._controls.clear()
-        return left
+        return self._asking.take_waiting()
 
     def collect(self) -> list[Request]:
         """After :meth:`stop`: return the subscribes and unsubscribes that will never be answered.
@@ -169,12 +165,7 @@ class Outgoing:
         Waits for whoever is handing over, so it is not for a library's own thread.
         """
         with self._handing_over:
-            orphans: list[Request] = []
-            orphans += self._subscribing.take_all()
-            orphans += self._unsubscribing.take_all()
-            orphans += self._controls
-            self._controls.clear()
-        return orphans
+            return self._asking.take_unanswered() + self._asking.take_waiting()
 
     def fail_all(self, error: Callable[[PublishReceipt], JuhamError]) -> int:
         """Resolve every publish that is queued or in flight as failed; return how many."""
@@ -219,18 +210,6 @@ class Outgoing:
             self._acknowledged(found, answer)
             self._look_again()
 
-    def subscribed(self, key: int, answer: Any) -> None:
-        """Take a SUBACK's codes."""
-        request = self._subscribing.answered(key, answer)
-        if request is not None:
-            self._subscribed(request, answer)
-
-    def unsubscribed(self, key: int, answer: Any) -> None:
-        """Take an UNSUBACK's codes."""
-        request = self._unsubscribing.answered(key, answer)
-        if request is not None:
-            self._subscribed(request, answer)
-
     def hand_over(self) -> None:
         """Hand to the library whatever may go now."""
         controls, queue, in_flight = self._controls, self._queue, self._in_flight
@@ -246,7 +225,8 @@ class Outgoing:
         controls, queue, in_flight = self._controls, self._queue, self._in_flight
         while self._up and (controls or (queue and len(in_flight._sent) < self.window)):
             if controls:
-                self._send_control(controls.popleft())
+                if not self._asking.send_next(self.limits):
+                    self._up = False
             elif not self._send_next():
                 return
 
@@ -284,7 +264,7 @@ class Outgoing:
             return self._send_one_by_one(receipts)
         except BaseException as exc:
             for receipt in receipts:
-                self._give_up(receipt, _interrupted(exc))
+                self._give_up(receipt, interrupted(exc))
             raise
         now = time.monotonic()
         for receipt in receipts:
@@ -351,7 +331,7 @@ class Outgoing:
             self._give_up(receipt, translated(exc, f"publish to {message.topic!r}"))
             return True
         except BaseException as exc:  # what ends the program must leave no receipt that nobody resolves
-            self._give_up(receipt, _interrupted(exc))
+            self._give_up(receipt, interrupted(exc))
             raise
         self.bytes_sent += len(message.payload)  # one thread at a time hands over
         early = self._in_flight.sent(key, receipt)
@@ -362,54 +342,6 @@ class Outgoing:
     def _hand(self, receipt: PublishReceipt, message: MqttMsg) -> int:  # noqa: ARG002 - the outbox needs it
         """Hand a publish to the library; return its key."""
         return self._library._publish(message)
-
-    def _send_control(self, request: Request) -> None:
-        if self.limits is not None:
-            request = self._within(request, self.limits)
-            if not request.filters:
-                return
-        request.sent_at = time.monotonic()
-        try:
-            if isinstance(request, SubscribeRequest):
-                self._subscribing.sending()
-                early: Any = self._subscribing.sent(self._library._subscribe(request.subscriptions), request)
-            else:
-                self._unsubscribing.sending()
-                early = self._unsubscribing.sent(self._library._unsubscribe(request.topic_filters), request)
-        except NotConnectedError:
-            self._controls.appendleft(request)
-            self._up = False
-            return
-        except Exception as exc:  # noqa: BLE001 - whatever the library raises, this one request has failed
-            self._subscribed(request, translated(exc, "send the subscription or its end"))
-            return
-        except BaseException as exc:  # as above
-            self._subscribed(request, _interrupted(exc))
-            raise
-        if early is not None:
-            self._subscribed(*early)
-
-    def _within(self, request: Request, limits: BrokerLimits) -> Request:
-        """Answer for the filters that the broker does not take; return a request for as many as it does.
-
-        Those that make one packet too large come next.
-        """
-        taken: list[Subscription | str] = []
-        refused: list[Subscription | str] = []
-        codes: list[int] = []
-        for each in request.filters:
-            code = limits.on_filter(each)
-            if code is None:
-                taken.append(each)
-            else:
-                refused.append(each)
-                codes.append(code)
-        if refused:
-            self._subscribed(request.of(refused), (codes, None))
-        count = limits.fitting(taken)
-        if count < len(taken):
-            self._controls.appendleft(request.of(taken[count:]))
-        return request.of(taken[:count]) if refused or count < len(taken) else request
 
     def _finish(self, receipt: PublishReceipt, answer: Any) -> None:
         self._acknowledged([receipt], answer)
@@ -429,16 +361,3 @@ class Outgoing:
         if self._watchers:
             with self._changed:
                 self._changed.notify_all()
-
-
-def _interrupted(exc: BaseException) -> PublishError:
-    return PublishError(f"{type(exc).__name__} came while it was being sent: the broker may have it or not")
-
-
-def translated(exc: Exception, what: str) -> JuhamError:
-    """What a client library raised, in our own words."""
-    if isinstance(exc, JuhamError):
-        return exc
-    error = PublishError(f"the client library failed to {what}: {type(exc).__name__}: {exc}")
-    error.__cause__ = exc
-    return error
