@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 import threading
 import time
 
 import pytest
 import trustme
+from awscrt_peer import Peer
 from awscrt_support import Inbox, eventually
 from juham_awscrt import descriptors, limit, looking
 
 from juham_core.errors import MalformedPacketError
 from juham_core.testing import FaultBroker
 from juham_core.testing.websocket import WebsocketBridge
-from juham_core.wire import Publish
+from juham_core.wire import Connack, Connect, Publish
 
 pytestmark = pytest.mark.skipif(not descriptors.LISTED, reason="the system does not tell")
 
@@ -91,6 +93,28 @@ def test_in_a_websocket(make):
     with FaultBroker() as broker, WebsocketBridge((broker.host, broker.port)) as bridge:
         options = {"transport": "websockets", "port": bridge.port, "max_packet_size": MEGABYTE}
         _is_cut_off_and_goes_on(make(**options), broker)
+
+
+def test_over_a_unix_socket_a_message_is_looked_at_when_it_is_whole(make, tmp_path):
+    path = str(tmp_path / "broker.sock")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        listening.settimeout(10)
+        client = make(transport="unix", host=path, max_packet_size=10_000, reconnect=False)
+        client.connect_to_server()
+        peer = Peer(listening.accept()[0])
+        peer.expect(Connect)
+        peer.send(Connack(False, 0))
+        client.wait_until_connected(5)
+        client.on_message = inbox = Inbox()
+        client.loop_start()
+        peer.send(Publish("a", bytes(9_000)), Publish("a", bytes(10_000)))
+        assert len(inbox.get().payload) == 9_000
+        eventually(lambda: not client.is_connected())
+        assert is_too_large(client)
+        assert inbox.empty
+        peer.close()
 
 
 def _is_cut_off_and_goes_on(client, broker):
