@@ -276,7 +276,7 @@ class JUpgradesOn(JToy):
         super()._open(options)
 
 
-@mutant("connect.close_in_upgrade", "lets whoever closes it wait for the answer to its first request")
+@mutant("connect.close_in_first_upgrade", "lets whoever closes it wait for the answer to its first request")
 class JUpgradesFirst(JUpgradesOn):
     pass
 

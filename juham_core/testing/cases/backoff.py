@@ -224,7 +224,7 @@ class BackoffCases:
         assert connection.recv(3) == b"GET", "there is no request"
         assert _time_to_close(client) < 2 * _BUSY
 
-    @case("connect.close_in_upgrade", on=FAULTS, needs="websockets")
+    @case("connect.close_in_first_upgrade", on=FAULTS, needs="websockets")
     def close_in_first_upgrade(self, kit: Kit) -> None:
         """Closing while the first attempt waits for a web server is prompt, and whoever connects is told."""
         listener = kit.listener()
