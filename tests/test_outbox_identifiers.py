@@ -2,7 +2,7 @@
 
 from juham_core.message import MqttMsg
 from juham_core.outbox.identifiers import Identifiers, identifier_of
-from juham_core.wire.terms import WANTED
+from juham_core.wire.terms import WANTED, past_wanted
 
 ONE, OTHER = MqttMsg("one"), MqttMsg("other")
 
@@ -30,3 +30,8 @@ def test_one_that_an_older_message_has_is_not_given_twice():
     assert identifiers.take(WANTED + 7, OTHER) == 7
     identifiers.clear()
     assert identifiers.holder(7) is None
+
+
+def test_others_go_on_past_what_an_outbox_may_want():
+    after = {0: 60_000, 59_999: 60_000, 60_000: 60_000, 60_001: 60_001, 65_535: 65_535}
+    assert {last: past_wanted(last) for last in after} == after

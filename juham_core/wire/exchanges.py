@@ -8,7 +8,7 @@ from juham_core.errors import QueueFullError
 from juham_core.wire.packets import Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, SUCCESS, UNSPECIFIED_ERROR
-from juham_core.wire.terms import WANTED
+from juham_core.wire.terms import past_wanted
 
 
 class Finished(NamedTuple):
@@ -44,7 +44,7 @@ class Exchanges:
     def start(self, packet: Publish, wanted: int = 0) -> int:
         """Give a PUBLISH of QoS 1 or 2 its identifier, and keep it until it is acknowledged."""
         if wanted:
-            self._last_id = max(self._last_id, WANTED)
+            self._last_id = past_wanted(self._last_id)
         packet.packet_id = wanted if wanted and wanted not in self._requests else self._next_id()
         self._outgoing[packet.packet_id] = packet
         return packet.packet_id

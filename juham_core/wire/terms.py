@@ -24,6 +24,11 @@ WANTED: Final = 60_000
 """The last of the packet identifiers that an outbox may want; others are taken from above."""
 
 
+def past_wanted(last_id: int) -> int:
+    """Where who gives packet identifiers in turn goes on after this one, once an outbox wants its own."""
+    return max(last_id, WANTED)
+
+
 @dataclass(slots=True)
 class Subscription:
     """One topic filter and how it is subscribed to (MQTT 5 section 3.8.3.1).

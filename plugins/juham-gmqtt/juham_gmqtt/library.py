@@ -33,7 +33,7 @@ from juham_core.message import MqttMsg
 from juham_core.options import Options
 from juham_core.wire.packets import MQTT_5, Subscription
 from juham_core.wire.properties import Properties
-from juham_core.wire.terms import LARGEST_PACKET, WANTED
+from juham_core.wire.terms import LARGEST_PACKET, past_wanted
 from juham_gmqtt.properties import to_gmqtt
 
 _LONGEST_FIELD: Final = 65_535
@@ -217,7 +217,7 @@ def build_publish(message: MqttMsg, protocol: Any, wanted: int = 0) -> tuple[int
         try:
             return build_publish(message, protocol)
         finally:
-            identifiers._last_used_id = max(last, WANTED)
+            identifiers._last_used_id = past_wanted(last)
     packet_id, package = PublishPacket.build_package(
         gmqtt.Message(message.topic, message.payload, message.qos, message.retain, **properties), protocol
     )
@@ -230,7 +230,7 @@ def build_publish(message: MqttMsg, protocol: Any, wanted: int = 0) -> tuple[int
 def leave_wanted(protocol: Any) -> None:
     """Take identifiers that no message of an outbox wants from now on."""
     identifiers = protocol.id_generator
-    identifiers._last_used_id = max(identifiers._last_used_id, WANTED)
+    identifiers._last_used_id = past_wanted(identifiers._last_used_id)
 
 
 def build_subscribe(subscriptions: list[Subscription], protocol: Any) -> tuple[int, bytearray]:

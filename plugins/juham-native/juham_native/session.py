@@ -10,7 +10,7 @@ from juham_core.wire import Puback, Pubcomp, Pubrec, Pubrel, encode
 from juham_core.wire.arrivals import Arrivals
 from juham_core.wire.exchanges import Finished
 from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, UNSPECIFIED_ERROR
-from juham_core.wire.terms import WANTED
+from juham_core.wire.terms import past_wanted
 
 DUP: Final = 0x08
 """The flag of a PUBLISH that is sent again (MQTT 5 section 3.3.1.1)."""
@@ -50,7 +50,7 @@ class Session(Arrivals):
     def next_id(self, wanted: int = 0) -> int:
         """An identifier that is not in use, the wanted one; QueueFullError if all are."""
         if wanted:
-            self._last_id = max(self._last_id, WANTED)
+            self._last_id = past_wanted(self._last_id)
             if wanted not in self._requests:
                 return wanted  # if it is in use, then by the same message, from before it was put aside
         packet_id = self._last_id

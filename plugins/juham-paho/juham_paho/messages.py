@@ -32,7 +32,7 @@ from juham_core.wire.fields import Reader
 from juham_core.wire.properties import Properties
 from juham_core.wire.property_codec import decode_properties, encode_properties
 from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, UNSPECIFIED_ERROR
-from juham_core.wire.terms import WANTED
+from juham_core.wire.terms import past_wanted
 
 log = logging.getLogger("juham.paho")
 
@@ -105,7 +105,7 @@ class Messages:
         self._unanswered.clear()
         self._unsent = self._refused_at = 0
         if options.outbox is not None:  # its messages want those below, which no request is to have then
-            self._client._last_mid = max(self._client._last_mid, WANTED)
+            self._client._last_mid = past_wanted(self._client._last_mid)
 
     def forget_received(self) -> None:
         """The broker has no session: what it sends from now on is new."""
@@ -136,7 +136,7 @@ class Messages:
                 with client._out_message_mutex:
                     mid = self._backend._wanted_id
                     if mid:
-                        client._last_mid = max(client._last_mid, WANTED)
+                        client._last_mid = past_wanted(client._last_mid)
                     else:
                         mid = client._mid_generate()
                         while mid in client._out_messages:
