@@ -116,9 +116,10 @@ class FaultLink(asyncio.Protocol):
         self._write(what if isinstance(what, bytes) else self._encoded(what))
 
     async def pour(self, data: bytes, times: int) -> None:
-        """Send the same so many times, each once the transport has room for it."""
+        """Send the same so many times, each once there is room for it, and a moment after the last."""
         for _ in range(times):
             await self._room.wait()
+            await asyncio.sleep(2 * _PACE)
             if self._is_deaf():
                 return
             self.write(data)

@@ -37,6 +37,8 @@ QUIET: Final = 256
 """Bytes a second that come and are never reported: PINGRESP, and what keeps websockets and TLS alive.
 
 A packet cannot hide behind it for long: while it comes there is no PINGRESP, which ends the connection."""
+BEGUN: Final = 0.005
+"""Seconds until the next look at something of which nothing has become yet."""
 CLOSELY: Final = 0.001
 """Seconds between two looks at something large."""
 HEADER: Final = 65_600
@@ -96,7 +98,8 @@ class PacketLimit:
             if sock is None:
                 return None
             state, read = _read_of(sock)
-            if self.heard:
+            heard = self.heard
+            if heard:
                 self.heard = False
                 # Anew: of what was read before it was cleared nobody will say again that it was reported.
                 state, read = _read_of(sock)
@@ -107,7 +110,7 @@ class PacketLimit:
                 return None
         if state != _ESTABLISHED:
             return None
-        return LOOK if 4 * unheard < self._largest else CLOSELY
+        return LOOK if heard else CLOSELY if unheard > AROUND else BEGUN
 
     def exceeded(self, topic: str, payload: bytes, qos: int, properties: Properties | None) -> bool:
         """True if a message has come in a packet that is too large: then this ends the connection."""
