@@ -47,16 +47,19 @@ class _Looker:
     def add(self, descriptor: Descriptor, connection: Looked) -> bool:
         """Look at this one from now on; False if it is closed."""
         number = descriptor.number
+        ours = True
         try:
             self._epoll.register(number, _COMES)
         except FileExistsError:
+            ours = False
             self._arm(number)
         except OSError:
             return False
         with descriptor.opened() as sock:  # only now is it sure what was registered
             if sock is None:
-                with contextlib.suppress(OSError):
-                    self._epoll.unregister(number)
+                if ours:  # else the number is another connection's by now, or the bell's: it stays
+                    with contextlib.suppress(OSError):
+                        self._epoll.unregister(number)
                 return False
         self.connections[number] = connection
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import threading
@@ -223,3 +224,38 @@ def test_what_is_closed_is_not_looked_at(played):
     client.disconnect_from_server()
     assert not looking.look_at(found, client)
     assert looking._looking == []
+
+
+class Nobody:
+    """A connection of which nothing is to be seen any more."""
+
+    def look(self):
+        return None
+
+
+def test_a_number_that_is_the_lookers_own_by_now_leaves_it_awake():
+    looker = looking._Looker()
+    closed = descriptors.Descriptor(looker._bell, 0)  # awscrt had closed it, and the pipe got its number
+    assert not looker.add(closed, Nobody())
+    end = threading.Thread(target=looker.end, daemon=True)
+    end.start()
+    end.join(5)
+    assert not end.is_alive()
+
+
+def test_a_number_that_is_another_connections_by_now_leaves_that_one_looked_at():
+    looked = threading.Event()
+
+    class Connection:
+        def look(self):
+            looked.set()
+
+    looker = looking._Looker()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        descriptor = descriptors.Descriptor(ours.fileno(), os.fstat(ours.fileno()).st_ino)
+        assert looker.add(descriptor, Connection())
+        assert not looker.add(descriptors.Descriptor(ours.fileno(), 0), Nobody())
+        theirs.send(b"\0")
+        assert looked.wait(5)
+    looker.end()
