@@ -63,18 +63,21 @@ class PacketLimit:
         self._changing = threading.Lock()
         self._nothing_new()
 
-    def watch(self) -> None:
-        """Watch the connection that awscrt has by now; on any thread, and again when it has another."""
+    def watch(self) -> bool:
+        """Watch the connection that awscrt has by now; on any thread, and again when it has another.
+
+        False if it has one and cannot be seen just now: awscrt hands it from who connects to who reads.
+        """
         with self._changing:
             if self._link.client is None:  # closed meanwhile
-                return
+                return True
             found = _standing(watched(self._link.loop.epoll))
-            if found == self._descriptor:
-                return
-            self._look_away()
-            self._nothing_new()
-            if found is not None and look_at(found, self):
-                self._descriptor = found
+            if found is None or found != self._descriptor:
+                self._look_away()
+                self._nothing_new()
+                if found is not None and look_at(found, self):
+                    self._descriptor = found
+            return self._descriptor is not None or self._link.options.transport == "unix"
 
     def end(self) -> None:
         """Watch no more."""

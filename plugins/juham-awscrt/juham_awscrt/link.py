@@ -109,10 +109,8 @@ class Link:
         """
         pause = 0.001
         while not self._verdict.wait(pause):
-            if connected(self.loop.epoll):
-                self.limit.watch()
-                if plain(self.options):
-                    return True
+            if connected(self.loop.epoll) and self.limit.watch() and plain(self.options):
+                return True
             if time.monotonic() >= deadline:
                 return False
             pause = min(2 * pause, 0.05)

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from juham_awscrt.descriptors import LOOK, Descriptor
 
 SHARE: Final = 20
-"""For so many times as long as the looks at all connections took, there are no others."""
+"""For so many times as long as the looks at all connections kept a processor busy, there are no others."""
 
 _COMES: Final = select.EPOLLIN | select.EPOLLONESHOT if hasattr(select, "epoll") else 0
 
@@ -47,7 +47,19 @@ class _Looker:
     def add(self, descriptor: Descriptor, connection: Looked) -> bool:
         """Look at this one from now on; False if it is closed."""
         number = descriptor.number
-        ours = True
+        before = self.connections.get(number)
+        self.connections[number] = connection  # first: something may come at once
+        if self._watches(descriptor):
+            return True
+        if before is None:
+            del self.connections[number]
+        else:  # the number is another connection's by now
+            self.connections[number] = before
+        return False
+
+    def _watches(self, descriptor: Descriptor) -> bool:
+        """Have what comes there wake the thread; False if it is closed."""
+        number, ours = descriptor.number, True
         try:
             self._epoll.register(number, _COMES)
         except FileExistsError:
@@ -56,13 +68,10 @@ class _Looker:
         except OSError:
             return False
         with descriptor.opened() as sock:  # only now is it sure what was registered
-            if sock is None:
-                if ours:  # else the number is another connection's by now, or the bell's: it stays
-                    with contextlib.suppress(OSError):
-                        self._epoll.unregister(number)
-                return False
-        self.connections[number] = connection
-        return True
+            if sock is None and ours:  # else the number is another connection's, or the bell's: it stays
+                with contextlib.suppress(OSError):
+                    self._epoll.unregister(number)
+            return sock is not None
 
     def remove(self, number: int, connection: Looked) -> None:
         """Look at it no more."""
@@ -83,7 +92,7 @@ class _Looker:
     def _run(self) -> None:
         while not self._ended.is_set():
             came = self._epoll.poll()
-            began = time.monotonic()
+            began = time.thread_time()
             pause, again = LOOK, []
             for number, _events in came:
                 connection = self.connections.get(number)
@@ -91,7 +100,7 @@ class _Looker:
                 if wait is not None:
                     again.append(number)
                     pause = min(pause, wait)
-            self._ended.wait(max(pause, SHARE * (time.monotonic() - began)))
+            self._ended.wait(max(pause, SHARE * (time.thread_time() - began)))
             for number in again:
                 self._arm(number)
 

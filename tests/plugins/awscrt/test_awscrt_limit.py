@@ -259,3 +259,25 @@ def test_a_number_that_is_another_connections_by_now_leaves_that_one_looked_at()
         theirs.send(b"\0")
         assert looked.wait(5)
     looker.end()
+
+
+def test_what_comes_at_once_is_looked_at():
+    class Connection:
+        def __init__(self):
+            self.looked = threading.Event()
+
+        def look(self):
+            self.looked.set()
+
+    looker = looking._Looker()
+    for _ in range(100):
+        connection = Connection()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            theirs.send(b"\0")
+            assert looker.add(
+                descriptors.Descriptor(ours.fileno(), os.fstat(ours.fileno()).st_ino), connection
+            )
+            assert connection.looked.wait(5)
+            looker.remove(ours.fileno(), connection)
+    looker.end()
