@@ -143,7 +143,7 @@ class FaultBroker:
         self._with_link(connection, write)
 
     def pour(self, data: bytes, times: int, connection: int) -> None:
-        """Send the same bytes so many times, past all rules, as fast as they are read: one in 2 ms at most.
+        """Send the same bytes so many times, past all rules, as fast as they are read.
 
         Blocks until they are out, or the connection has ended; what waits takes no more room than one or two.
         """
