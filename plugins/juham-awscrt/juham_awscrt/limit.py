@@ -1,20 +1,23 @@
 """A limit to the packets of one connection, which awscrt would gather and deliver whatever their size.
 
 It has no option for that, and tells nothing of a packet before all of it has come. But Linux tells how many
-bytes were read. If they are more than a packet may have since awscrt last reported anything that had come,
-then one that is larger is on its way, and the connection is ended. What is read of it by then is somewhat
-more than the limit: 1/8 and 64 KiB for what lies around MQTT (TLS, websockets) and what is not parsed yet,
-and what comes between two looks. A message that is just a little too large is found out when it is whole.
+bytes were read, of a TCP connection or by a thread. If they are more than a packet may have since awscrt last
+reported anything that had come, then one that is larger is on its way, and the connection is ended. What is
+read of it by then is somewhat more than the limit: 1/8 and 64 KiB for what lies around MQTT (TLS, websockets)
+and what is not parsed yet, and what comes between two looks. A message that is just a little too large is
+found out when it is whole.
 """
 
 from __future__ import annotations
 
 import array
 import contextlib
+import re
 import socket
 import struct
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from juham_awscrt.descriptors import LOOK, Descriptor, watched
@@ -71,18 +74,36 @@ class PacketLimit:
         with self._changing:
             if self._link.client is None:  # closed meanwhile
                 return True
-            found = _standing(watched(self._link.loop.epoll))
+            found = self._standing()
             if found is None or found != self._descriptor:
                 self._look_away()
                 self._nothing_new()
                 if found is not None and look_at(found, self):
                     self._descriptor = found
-            return self._descriptor is not None or self._link.options.transport == "unix"
+            return self._descriptor is not None or not _is_told(self._link.options.transport)
 
     def end(self) -> None:
         """Watch no more."""
         with self._changing:
             self._look_away()
+
+    def _standing(self) -> Descriptor | None:
+        """The connection; of several, as awscrt tries addresses, the one that brings the most."""
+        found = []
+        for descriptor in watched(self._link.loop.epoll):
+            with descriptor.opened() as sock:
+                read = None if sock is None else self._read_of(sock)
+                if read is not None:
+                    found.append((read, descriptor))
+        return max(found)[1] if found else None
+
+    def _read_of(self, sock: socket.socket) -> int | None:
+        """How many bytes of a connection were read, or a few less; None if it does not stand."""
+        if sock.family == socket.AF_UNIX:
+            return _read_by(self._link.task)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            return _read_from(sock)
+        return None
 
     def _look_away(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
@@ -100,19 +121,21 @@ class PacketLimit:
         with descriptor.opened() as sock:
             if sock is None:
                 return None
-            state, read = _read_of(sock)
+            read = self._read_of(sock)
             heard = self.heard
-            if heard:
+            if heard and read is not None:
                 self.heard = False
                 # Anew: of what was read before it was cleared nobody will say again that it was reported.
-                state, read = _read_of(sock)
-                self._nothing_new(read)
+                read = self._read_of(sock)
+            if read is None:
+                return None
             unheard = read - self._told_at - int(QUIET * (time.monotonic() - self._when))
+            if heard or unheard < 0:  # what a quiet connection may bring is not saved up
+                self._nothing_new(read)
+                unheard = 0
             if unheard > self._most:
                 self._end_it(f"{unheard:,} bytes of a packet, and there are more", sock)
                 return None
-        if state != _ESTABLISHED:
-            return None
         return LOOK if heard else CLOSELY if unheard > AROUND else BEGUN
 
     def exceeded(self, topic: str, payload: bytes, qos: int, properties: Properties | None) -> bool:
@@ -138,25 +161,33 @@ class PacketLimit:
                 sock.shutdown(socket.SHUT_RDWR)
 
 
-def _standing(descriptors: list[Descriptor]) -> Descriptor | None:
-    """The TCP connection among them; of several, as awscrt tries addresses, the one that brings the most."""
-    found = []
-    for descriptor in descriptors:
-        with descriptor.opened() as sock:
-            if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-                state, read = _read_of(sock)
-                if state == _ESTABLISHED:
-                    found.append((read, descriptor))
-    return max(found)[1] if found else None
+def _is_told(transport: str) -> bool:
+    """True if Linux says how much of such a connection was read; some do not, of threads."""
+    return transport != "unix" or _read_by(threading.get_native_id()) is not None
 
 
-def _read_of(sock: socket.socket) -> tuple[int, int]:
-    """The state of a TCP connection, and how many bytes of it were read, or one or two fewer than that.
+def _read_from(sock: socket.socket) -> int | None:
+    """What was read of a TCP connection, or one or two bytes less.
 
     What waits is asked for last: what is read meanwhile is not counted, and what has come was waiting.
     """
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES_RECEIVED + 8)
+    if info[0] != _ESTABLISHED:
+        return None
     waiting = array.array("i", [0])
     fcntl.ioctl(sock, termios.FIONREAD, waiting)
-    received = struct.unpack_from("=Q", info, _TCP_INFO_BYTES_RECEIVED)[0]
-    return info[0], received - waiting[0]
+    received: int = struct.unpack_from("=Q", info, _TCP_INFO_BYTES_RECEIVED)[0]
+    return received - waiting[0]
+
+
+def _read_by(task: int | None) -> int | None:
+    """What a thread has read, but for eight bytes of each time: that is what it is woken with.
+
+    In the unix domain Linux does not tell it of the connection, but the event loop's thread reads no other.
+    """
+    try:
+        told = Path(f"/proc/self/task/{task}/io").read_text()
+    except OSError:  # it has ended, or the system does not tell
+        return None
+    read, times = re.findall(r"(?:rchar|syscr): (\d+)", told)
+    return int(read) - 8 * int(times)

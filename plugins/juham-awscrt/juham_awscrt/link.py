@@ -69,6 +69,8 @@ class Link:
         self.keys = itertools.count(1)
         self.messages = messages_for(awscrt.__version__)
         self.loop_thread: int | None = None
+        self.task: int | None = None
+        """By which number the system knows the event loop's thread."""
         self.limit = PacketLimit(self)
         self.incoming = Incoming(self)
         self.sending = Sending(self)
@@ -219,6 +221,7 @@ class Link:
         """Take note that awscrt has begun."""
         if self._known is None:
             self._known = threads.stay_known()
+            self.task = threading.get_native_id()
         self._begun.set()
 
     def on_accepted(self, data: Any) -> None:

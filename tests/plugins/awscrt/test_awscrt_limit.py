@@ -96,13 +96,15 @@ def test_in_a_websocket(make):
         _is_cut_off_and_goes_on(make(**options), broker)
 
 
-def test_over_a_unix_socket_a_message_is_looked_at_when_it_is_whole(make, tmp_path):
+@pytest.fixture
+def unix_peer(make, tmp_path):
+    """A client on a unix socket, with a bound of a megabyte, and the broker's end of its connection."""
     path = str(tmp_path / "broker.sock")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen()
         listening.settimeout(10)
-        client = make(transport="unix", host=path, max_packet_size=10_000, reconnect=False)
+        client = make(transport="unix", host=path, max_packet_size=MEGABYTE, reconnect=False)
         client.connect_to_server()
         peer = Peer(listening.accept()[0])
         peer.expect(Connect)
@@ -110,12 +112,40 @@ def test_over_a_unix_socket_a_message_is_looked_at_when_it_is_whole(make, tmp_pa
         client.wait_until_connected(5)
         client.on_message = inbox = Inbox()
         client.loop_start()
-        peer.send(Publish("a", bytes(9_000)), Publish("a", bytes(10_000)))
-        assert len(inbox.get().payload) == 9_000
-        eventually(lambda: not client.is_connected())
-        assert is_too_large(client)
-        assert inbox.empty
+        yield client, peer, inbox
         peer.close()
+
+
+def test_over_a_unix_socket_a_packet_is_cut_off_while_it_comes(unix_peer):
+    client, peer, _ = unix_peer
+    peer.send(BEGINNING)
+    assert pour(peer, 256 * MEGABYTE) < 48 * MEGABYTE
+    eventually(lambda: not client.is_connected())
+    assert is_too_large(client)
+
+
+def test_over_a_unix_socket_a_message_is_looked_at_when_it_is_whole(unix_peer):
+    client, peer, inbox = unix_peer
+    peer.send(Publish("a", bytes(MEGABYTE - 100)), Publish("a", bytes(MEGABYTE)))
+    assert len(inbox.get().payload) == MEGABYTE - 100
+    eventually(lambda: not client.is_connected())
+    assert is_too_large(client)
+    assert inbox.empty
+
+
+def test_over_a_unix_socket_what_wakes_the_loop_is_no_packet(unix_peer):
+    client, peer, _ = unix_peer
+    reading = threading.Thread(target=lambda: all(iter(peer.receive, None)))
+    reading.start()
+    link = client._link
+    before = limit._read_by(link.task)
+    for _ in range(2_000):
+        client.publish("b", b"x")
+    link.sending.flush(10)
+    assert limit._read_by(link.task) <= before + 8
+    client.disconnect_from_server()
+    reading.join(10)
+    assert not reading.is_alive()
 
 
 def _is_cut_off_and_goes_on(client, broker):
@@ -192,11 +222,17 @@ def test_what_keeps_a_quiet_connection_alive_is_no_packet(played, monkeypatch):
         monotonic = staticmethod(lambda: now)
 
     monkeypatch.setattr(limit, "time", Clock)
-    monkeypatch.setattr(limit, "_read_of", lambda _sock: (1, read))
+    monkeypatch.setattr(limit.PacketLimit, "_read_of", lambda _self, _sock: read)
     for _ in range(5_000):
         assert client._link.limit.look() is not None
         now, read = now + 518, read + 2 * 518 * 127
     assert client._connection.ending is None
+    # Nor may that have been saved up for a packet which is too large.
+    now += 518
+    assert client._link.limit.look() is not None
+    now, read = now + 0.1, read + 2 * limit.AROUND
+    assert client._link.limit.look() is None
+    assert is_too_large(client)
 
 
 def test_one_thread_looks_after_all_connections_and_ends_with_the_last(played, make, listener, begin):
