@@ -120,7 +120,7 @@ def test_over_a_unix_socket_a_packet_is_cut_off_while_it_comes(unix_peer):
     client, peer, _ = unix_peer
     peer.send(BEGINNING)
     assert pour(peer, 256 * MEGABYTE) < 48 * MEGABYTE
-    eventually(lambda: not client.is_connected())
+    eventually(lambda: client._connection.ending is not None)
     assert is_too_large(client)
 
 
@@ -128,7 +128,7 @@ def test_over_a_unix_socket_a_message_is_looked_at_when_it_is_whole(unix_peer):
     client, peer, inbox = unix_peer
     peer.send(Publish("a", bytes(MEGABYTE - 100)), Publish("a", bytes(MEGABYTE)))
     assert len(inbox.get().payload) == MEGABYTE - 100
-    eventually(lambda: not client.is_connected())
+    eventually(lambda: client._connection.ending is not None)
     assert is_too_large(client)
     assert inbox.empty
 
@@ -174,8 +174,16 @@ def test_a_stream_of_large_packets_is_none_that_is_too_large(played):
     assert client.statistics.connects == 1
 
 
-def test_what_waits_to_be_read_is_no_packet_that_is_too_large(played):
+def test_what_waits_to_be_read_is_no_packet_that_is_too_large(played, monkeypatch):
     client, peer = played(max_packet_size=50_000, max_received=2, keepalive=60)
+    looks, look = threading.Semaphore(0), client._link.limit.look
+
+    def counted():
+        pause = look()
+        looks.release()
+        return pause
+
+    monkeypatch.setattr(client._link.limit, "look", counted)
     go_on, inbox = threading.Event(), Inbox()
 
     def slow(*args):
@@ -187,7 +195,8 @@ def test_what_waits_to_be_read_is_no_packet_that_is_too_large(played):
         target=lambda: [peer.send(Publish("a", bytes(40_000), 1, packet_id=n)) for n in range(1, 51)]
     )
     pouring.start()
-    time.sleep(20 * descriptors.LOOK)  # nothing tells that it was looked at, and left alone
+    for _ in range(10):
+        assert looks.acquire(timeout=10)
     go_on.set()
     assert len(inbox.take(50)) == 50
     pouring.join()
@@ -232,6 +241,7 @@ def test_what_keeps_a_quiet_connection_alive_is_no_packet(played, monkeypatch):
     assert client._link.limit.look() is not None
     now, read = now + 0.1, read + 2 * limit.AROUND
     assert client._link.limit.look() is None
+    eventually(lambda: client._connection.ending is not None)
     assert is_too_large(client)
 
 
