@@ -27,7 +27,7 @@ class Guards(Backend, Object):
         if type(topic) is not str or topic not in known:  # as check_topic() does, without its call
             check_topic(topic)
         qos = message.qos
-        if qos != 0 and (type(qos) is not int or qos != 1) and check_qos(qos) == 2:
+        if (type(qos) is not int or not 0 <= qos <= 1) and check_qos(qos) == 2:
             self.capabilities.require("qos_2", self.get_class_id())
         if message._properties:
             if self._spoken_protocol < MQTT_5:

@@ -79,6 +79,11 @@ def _check_connect(options: Options) -> None:
         secret = options.password if options.password is not None else options.password_file
         if secret is not None and options.username is None:
             raise OptionError("MQTT 3.1.1 has no password without a username (section 3.1.2.9)")
+        if options.client_id == "" and not options.clean_start:
+            raise OptionError(
+                "under MQTT 3.1.1 a persistent session (clean_start=False) needs a client_id, and not an "
+                "empty one (section 3.1.3.1): give it, or add protocol=5, where the broker may choose it"
+            )
         if options.properties or (isinstance(options.will, Will) and options.will.properties):
             raise NotSupportedError("CONNECT carries properties only under MQTT 5: add protocol=5")
     if options.properties:

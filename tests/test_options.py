@@ -95,6 +95,10 @@ def test_what_does_not_go_together():
     with pytest.raises(OptionError, match="username"):
         Options(password="p")
     assert Options(password="p", protocol=5).password_bytes == b"p"
+    with pytest.raises(OptionError, match="not an empty one"):
+        Options(client_id="", clean_start=False)
+    assert Options(client_id="", clean_start=False, protocol=5).client_id == ""
+    assert Options(client_id="").clean_start
     with pytest.raises(NotSupportedError, match="protocol=5"):
         Options(properties=Properties(receive_maximum=5))
     with pytest.raises(NotSupportedError, match="protocol=5"):

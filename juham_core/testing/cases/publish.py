@@ -107,7 +107,7 @@ class PublishCases:
     def qos_refused(self, kit: Kit) -> None:
         """A quality of service other than 0, 1 and 2 raises QosError at the call."""
         client = kit.create()
-        for qos in (3, -1, "1", None):
+        for qos in (3, -1, "1", None, 0.0, 1.0):
             with kit.raises(QosError):
                 client.publish(kit.topic, b"x", qos=qos)  # type: ignore[arg-type]  # that is the point
 

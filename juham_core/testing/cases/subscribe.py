@@ -137,9 +137,9 @@ class SubscribeCases:
     def qos_refused(self, kit: Kit) -> None:
         """A quality of service other than 0, 1 and 2 raises QosError at the call."""
         client = kit.create()
-        for qos in (3, -1):
+        for qos in (3, -1, 0.0):
             with kit.raises(QosError):
-                client.subscribe(kit.topic, qos=qos)
+                client.subscribe(kit.topic, qos=qos)  # type: ignore[arg-type]  # that is the point
 
     # --- when ---------------------------------------------------------------------------------------
 
