@@ -1,20 +1,18 @@
-"""From what the library reports to the application's handlers: hooks, routing by filter, and their errors."""
+"""From what the library reports to the application's handlers: hooks, bounds, and each in its turn."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from juham_core.dispatch import INLINE, Dispatcher
-from juham_core.filtertree import FilterTree
-from juham_core.handlers import Handler, call_on_connect, call_on_disconnect, takes_five
+from juham_core.handlers import call_on_connect, call_on_disconnect, takes_five
 from juham_core.hooks import hooks
 from juham_core.message import MqttMsg, PublishReceipt
+from juham_core.router import Router
 from juham_core.statistics import Statistics
-from juham_core.topics import check_filter, split_share
 from juham_core.transitions import Transitions
 from juham_core.turn import Turn
 from juham_core.wire.properties import Properties
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from juham_core.primitives import Backend
 
 log = logging.getLogger("juham.delivery")
-MOST_PLANS: Final = 10_000
-"""Topics whose handlers are remembered."""
 
 
 class Delivery:
@@ -39,14 +35,10 @@ class Delivery:
         self._statistics = statistics
         self.turn = Turn()
         """For receipts: the thread on which none of them may be waited for."""
+        self.router = Router(client, statistics)
+        self._deliver = self.router.deliver
         self._dispatcher = self.make_dispatcher()
         self._inline = False
-        self._routes: FilterTree[Handler] = FilterTree()
-        # The handlers of topics that have come lately; replaced, never emptied, when the routes change, for a
-        # thread that has just looked into them may still be about to enter what it found.
-        self._plans: dict[str, list[Handler]] = {}
-        self._on_message: tuple[Handler | None, list[Handler]] = (None, [])
-        self._routes_lock = threading.Lock()
         self._close_lock = threading.Lock()
         self._transitions = Transitions(statistics)
         self._telling = threading.Lock()  # guards the next two
@@ -54,13 +46,11 @@ class Delivery:
         """Calls of on_publish that wait for their turn."""
         self.untold_answers = 0
         """Calls of on_subscribe and on_unsubscribe that do."""
-        self._closed = False
         self._in_on_connect = False
         self._full = False
-        # Bytes of payload that have come to wait, which the library's thread counts, and of those the bytes
-        # whose turn has come, which the dispatching thread counts: so neither needs a lock.
+        # Bytes of payload that have come to wait, which the library's thread counts, where the router counts
+        # those whose turn has come on the dispatching thread: so neither needs a lock.
         self._bytes_put = 0
-        self._bytes_taken = 0
 
     @property
     def waiting(self) -> int:
@@ -70,7 +60,7 @@ class Delivery:
     @property
     def waiting_bytes(self) -> int:
         """Payload bytes of the messages that wait for their handlers."""
-        return self._bytes_put - self._bytes_taken
+        return self._bytes_put - self.router.bytes_taken
 
     def has_room(self, count: int = 1) -> bool:
         """True if so many messages more may wait."""
@@ -108,8 +98,8 @@ class Delivery:
         if kind == INLINE:
             from juham_core.inline import InlineDispatcher  # noqa: PLC0415  # making a client does without
 
-            return InlineDispatcher(name, self._report, self.turn)
-        return Dispatcher(name, self._report)
+            return InlineDispatcher(name, self.router.report, self.turn)
+        return Dispatcher(name, self.router.report)
 
     def run_handlers(self, kind: str) -> bool:
         """Do as the option ``handlers`` says; False if the loop runs otherwise, as it does until it ends.
@@ -145,7 +135,7 @@ class Delivery:
 
     def cease(self) -> None:
         """Inside a handler: let it be the last one, before the client is closed by another thread."""
-        self._closed = True
+        self.router.closed = True
         self._dispatcher.stop()
         self._forget()
 
@@ -169,34 +159,10 @@ class Delivery:
         with self._close_lock:  # another thread's close would forget what this one waits for
             if not self._dispatcher.drain(timeout):
                 log.warning("%s: closed with handlers unfinished after %.1f s", self._client.name, timeout)
-            self._closed = True
+            self.router.closed = True
             self._forget()
             if not self._dispatcher.stop(timeout=timeout):
                 log.error("%s: a handler still runs after the client was closed", self._client.name)
-
-    # --- routes -------------------------------------------------------------------------------------
-
-    def add(self, topic_filter: str, handler: Handler) -> None:
-        """Route messages that match the filter to the handler."""
-        if not callable(handler):
-            raise TypeError(f"message_callback_add takes a function, not {type(handler).__name__}")
-        _, plain = split_share(check_filter(topic_filter))
-        with self._routes_lock:
-            self._routes.add(plain, handler)
-            self._plans = {}
-
-    def remove(self, topic_filter: str, handler: Handler | None) -> None:
-        """Undo :meth:`add`."""
-        _, plain = split_share(check_filter(topic_filter))
-        with self._routes_lock:
-            self._routes.remove(plain, handler)
-            self._plans = {}
-
-    def handlers_of(self, topic: str) -> list[Handler]:
-        """The handlers whose filters match the topic."""
-        plans = self._plans
-        handlers = plans.get(topic)
-        return handlers if handlers is not None else self._plan(plans, topic)
 
     # --- what happens, on the library's thread ------------------------------------------------------
 
@@ -204,7 +170,7 @@ class Delivery:
         self, session_present: bool, reason_code: int, old_code: int, properties: Properties
     ) -> Callable[[], None]:
         """Put the broker's verdict in the queue; its handler runs once the function returned is called."""
-        self._closed = False
+        self.router.closed = False
         call = self._connected, (session_present, reason_code, old_code, properties)
         return self._transitions.connecting(self._dispatcher, accepted=reason_code == 0, call=call)
 
@@ -234,7 +200,7 @@ class Delivery:
             if dispatcher.deliver_now(self._deliver, message):
                 return True
             self._bytes_put -= size
-        if dispatcher.waiting >= self.limit or self._bytes_put - self._bytes_taken >= self.limit_bytes:
+        if dispatcher.waiting >= self.limit or self._bytes_put - self.router.bytes_taken >= self.limit_bytes:
             if not self._make_room(message):
                 return False
         elif self._full:
@@ -265,10 +231,6 @@ class Delivery:
         for message in messages[delivered:] if delivered else messages:
             if not put(deliver, message):
                 self._bytes_put -= len(message.payload)
-
-    def passed(self, message: MqttMsg) -> None:
-        """Take note that a message waits no longer, though no handler of ours gets it."""
-        self._bytes_taken += len(message.payload)
 
     def after(self, function: Callable[[], None]) -> None:
         """Have a function called on the dispatching thread once all that has been received is handled."""
@@ -309,118 +271,6 @@ class Delivery:
 
     # --- what the application sees, on the dispatching thread ---------------------------------------
 
-    # What a handler returns is passed on: a dispatcher of the asyncio face awaits what is awaitable.
-
-    def _deliver(self, message: MqttMsg, fall_back: bool = True) -> Awaitable[None] | None:
-        """Call the handlers of a message; ``fall_back`` to on_message where no filter matches."""
-        self._bytes_taken += len(message.payload)
-        plans = self._plans
-        handlers = plans.get(message.topic)
-        if handlers is None:
-            handlers = self._plan(plans, message.topic)
-        if not handlers:
-            if not fall_back:
-                return None
-            handlers = self._fall_back()
-            if not handlers:
-                self._statistics.dropped["no handler"] += 1
-                return None
-        if len(handlers) != 1 or hooks.handled:
-            return self._call_all(handlers, message)
-        if self._closed:
-            return None
-        # As _call_with_message() does, without its call: this is the way of most messages.
-        client, handler = self._client, handlers[0]
-        try:
-            result = handler(client, client._userdata, message)
-        except Exception as exc:  # noqa: BLE001 - a handler that fails must not keep the next message from coming
-            self._report(exc, f"the handler of {message.topic!r}")
-            return None
-        if result is not None and isinstance(result, Awaitable):
-            return self._await_handler(handler, result, message, 0.0)
-        self._statistics.handled += 1
-        return None
-
-    def _call_all(self, handlers: list[Handler], message: MqttMsg) -> Awaitable[None] | None:
-        for position, handler in enumerate(handlers):
-            if self._closed:
-                return None
-            unfinished = self._call_with_message(handler, message)
-            if unfinished is not None:
-                return self._finish(unfinished, handlers[position + 1 :], message)
-        return None
-
-    def _plan(self, plans: dict[str, list[Handler]], topic: str) -> list[Handler]:
-        """Find the handlers whose filters match, and keep them while neither these nor the topics change."""
-        handlers = self._routes.match(topic) if self._routes else []
-        if len(plans) >= MOST_PLANS:
-            plans.clear()
-        plans[topic] = handlers
-        return handlers
-
-    def _fall_back(self) -> list[Handler]:
-        """The handler on_message, as the backend has it called; kept until another one is set."""
-        handler = self._client._event_handlers.get("on_message")
-        known, handlers = self._on_message
-        if known is not handler or handler is None:
-            called = self._client._get_handler("on_message")
-            handlers = [] if called is None else [called]
-            self._on_message = handler, handlers
-        return handlers
-
-    async def _finish(
-        self, unfinished: Awaitable[None] | None, handlers: list[Handler], message: MqttMsg
-    ) -> None:
-        """Await a handler, and then call those that come after it."""
-        if unfinished is not None:
-            await unfinished
-        for handler in handlers:
-            if self._closed:
-                return
-            unfinished = self._call_with_message(handler, message)
-            if unfinished is not None:
-                await unfinished
-
-    def _call_with_message(self, handler: Handler, message: MqttMsg) -> Awaitable[None] | None:
-        started = time.perf_counter() if hooks.handled else 0.0
-        failure: Exception | None = None
-        try:
-            result = handler(self._client, self._client._userdata, message)
-            if result is not None and isinstance(result, Awaitable):
-                return self._await_handler(handler, result, message, started)
-            self._statistics.handled += 1
-        except Exception as exc:  # noqa: BLE001 - as above
-            failure = exc
-            self._report(exc, f"the handler of {message.topic!r}")
-        if hooks.handled:
-            self._tell_handled(handler, message, started, failure)
-        return None
-
-    async def _await_handler(
-        self, handler: Handler, result: Awaitable[Any], message: MqttMsg, started: float
-    ) -> None:
-        failure: Exception | None = None
-        try:
-            await result
-            self._statistics.handled += 1
-        except Exception as exc:  # noqa: BLE001 - as above
-            failure = exc
-            self._report(exc, f"the handler of {message.topic!r}")
-        if hooks.handled:
-            self._tell_handled(handler, message, started, failure)
-
-    def _tell_handled(
-        self, handler: Handler, message: MqttMsg, started: float, failure: Exception | None
-    ) -> None:
-        hooks.notify(
-            "handled",
-            client=self._client,
-            message=message,
-            handler=handler,
-            seconds=time.perf_counter() - started,
-            exception=failure,
-        )
-
     def _connected(
         self, session_present: bool, reason_code: int, old_code: int, properties: Properties
     ) -> Any:
@@ -459,7 +309,7 @@ class Delivery:
                 handler, self._client, self._client.user_data_get(), from_server, reason_code, properties
             )
         except Exception as exc:  # noqa: BLE001 - reported like any handler's; it may be called while closing
-            self._report(exc, "on_disconnect")
+            self.router.report(exc, "on_disconnect")
             return None
 
     def _published(self, receipt: PublishReceipt, properties: Properties) -> Any:
@@ -486,7 +336,3 @@ class Delivery:
         if event == "on_subscribe":
             return handler(self._client, userdata, mid, tuple(codes))
         return handler(self._client, userdata, mid)
-
-    def _report(self, error: BaseException, what: str = "a handler") -> None:
-        self._statistics.handler_errors += 1
-        log.error("%s: %s raised %r", self._client.name, what, error, exc_info=error)

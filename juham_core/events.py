@@ -66,11 +66,11 @@ class Events(Backend):
         Such messages do not go to ``on_message``. A filter may have several callbacks; adding the same one
         again changes nothing. Raises TopicError. This routes; :meth:`subscribe` asks the broker.
         """
-        self._delivery.add(sub, callback)
+        self._delivery.router.add(sub, callback)
 
     def message_callback_remove(self, sub: str, callback: Handler | None = None) -> None:
         """Remove one callback of a topic filter, or all of them; unknown ones do no harm."""
-        self._delivery.remove(sub, callback)
+        self._delivery.router.remove(sub, callback)
 
     def topic_callback(self, sub: str) -> Callable[[Handler], Handler]:
         """Make a decorator that calls ``message_callback_add`` for the topic filter. Raises TopicError."""

@@ -89,12 +89,12 @@ class Life(ABC):
         self._subscribing = Subscribing(client, self._streams, self._answers)
         self._dispatcher = LoopDispatcher(
             client.name,
-            client._delivery._report,
+            client._delivery.router.report,
             self._streams,
             lambda message: AsyncMessage(message, client),
             self._requests.take,
-            client._delivery.handlers_of,
-            client._delivery.passed,
+            client._delivery.router.handlers_of,
+            client._delivery.router.passed,
         )
         client._delivery.dispatch_by(self._dispatcher)
         if client.capabilities.callers_loop:

@@ -140,7 +140,7 @@ class Subscribing:
         return self._streams.uses(name) or self._is_wanted_otherwise(name)
 
     def _is_wanted_otherwise(self, name: str) -> bool:
-        return name in self._wanted or bool(self._client._delivery._routes.get(split_share(name)[1]))
+        return name in self._wanted or bool(self._client._delivery.router.routes.get(split_share(name)[1]))
 
 
 def covers(wide: str, narrow: str) -> bool:

@@ -62,7 +62,7 @@ class JSwaps(JToy):
 @mutant("handlers.one_at_a_time", "starts a thread for each message")
 class JThreadPerMessage(JToy):
     def _received(self, *message):
-        handlers = self._delivery._routes.match(message[0]) or [self._get_handler("on_message")]
+        handlers = self._delivery.router.routes.match(message[0]) or [self._get_handler("on_message")]
         for handler in handlers:
             threading.Thread(target=handler, args=(self, None, MqttMsg(*message))).start()
 

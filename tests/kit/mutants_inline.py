@@ -23,7 +23,7 @@ class JDispatches(JToy):
 
         def make_dispatcher(kind="thread"):
             if kind == "inline":
-                return self.dispatcher(f"juham-{name}-handlers", delivery._report, delivery.turn)
+                return self.dispatcher(f"juham-{name}-handlers", delivery.router.report, delivery.turn)
             return make(kind)
 
         delivery.make_dispatcher = make_dispatcher

@@ -185,7 +185,7 @@ class JKeepsWill(JToy):
 @mutant("threads.off_the_network", "runs handlers on the thread that reads the socket")
 class JOnTheNetwork(JToy):
     def _received(self, *parts):
-        self._delivery._deliver(MqttMsg(*parts))
+        self._delivery.router.deliver(MqttMsg(*parts))
 
 
 @mutant("threads.one_handler_at_a_time", "runs each handler in a thread of its own")

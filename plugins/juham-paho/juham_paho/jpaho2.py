@@ -263,13 +263,13 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
             return
         super().message_callback_add(sub, callback)
         with contextlib.suppress(ValueError):  # paho takes any filter
-            self._delivery.add(sub, callback)
+            self._delivery.router.add(sub, callback)
 
     def message_callback_remove(self, sub: str, callback: Handler | None = None) -> None:
         """Paho's own, or JMqtt's."""
         super().message_callback_remove(sub)
         with contextlib.suppress(ValueError):
-            self._delivery.remove(sub, callback)
+            self._delivery.router.remove(sub, callback)
 
     # --- handlers -----------------------------------------------------------------------------------
 
