@@ -201,6 +201,16 @@ class Dispatcher:
             self._end()
             raise
 
+    def _contain(self, exc: BaseException) -> None:
+        """Report what a call has raised: the thread is not the application's, but for the main one.
+
+        What ends a program passes through there.
+        """
+        on_main = threading.current_thread() is threading.main_thread()
+        if on_main and isinstance(exc, KeyboardInterrupt | SystemExit):
+            raise exc
+        self._report(exc)
+
     def _woken(self) -> None:
         with self._changed:
             self._wake_ups -= 1

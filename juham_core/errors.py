@@ -82,7 +82,7 @@ class ReceiptTimeoutError(JuhamError, TimeoutError):
 
 
 class DeadlockError(JuhamError, RuntimeError):
-    """A wait, inside a handler, for what only the thread that runs the handler could bring."""
+    """A wait for what only the thread that waits could bring: inside a handler, or in an event loop."""
 
 
 class PublishError(JuhamError):

@@ -274,10 +274,3 @@ class InlineDispatcher(Dispatcher):
         except IndexError:  # cleared by another thread
             return None
         return first.call if isinstance(first, _Gate) else first
-
-    def _contain(self, exc: BaseException) -> None:
-        """Report what a call has raised: the thread is the library's. What ends a program passes through."""
-        on_main = threading.current_thread() is threading.main_thread()
-        if on_main and isinstance(exc, KeyboardInterrupt | SystemExit):
-            raise exc
-        self._report(exc)

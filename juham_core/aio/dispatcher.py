@@ -149,9 +149,13 @@ class LoopDispatcher(Dispatcher):
         """Raises NotSupportedError: the loop runs already."""
         raise NotSupportedError("the handlers of this client run in an event loop: loop_forever has no place")
 
-    def leave_behind(self) -> None:
-        """From inside a callback: do not wait for this one, nor cancel it, when the client is closed."""
+    def leave_behind(self) -> bool:
+        """From inside a callback: do not wait for this one, nor cancel it, when the client is closed.
+
+        False if it was called from elsewhere.
+        """
         self._left_behind = self.current
+        return self._left_behind
 
     def stop(self, timeout: float | None = None) -> bool:
         """Make no further call. Blocks until the present one has ended, unless called in the loop's thread.
@@ -298,8 +302,8 @@ class LoopDispatcher(Dispatcher):
         self._calling = True
         try:
             result = function(*args)
-        except Exception as exc:  # noqa: BLE001 - a handler that fails must not keep the next one from coming
-            self._report(exc)
+        except BaseException as exc:  # noqa: BLE001 - a handler that fails must not keep the next one from coming
+            self._contain(exc)
             return None
         finally:
             self._calling = False
@@ -329,8 +333,10 @@ class LoopDispatcher(Dispatcher):
             if self._started:
                 self._report(exc)
             raise  # what has been cancelled is this task; the calls that wait get another one
-        except Exception as exc:  # noqa: BLE001 - as above
-            self._report(exc)
+        except GeneratorExit:  # nobody is left who would await anything
+            raise
+        except BaseException as exc:  # noqa: BLE001 - as above
+            self._contain(exc)
 
     def _end_coroutine(self, cancel: bool, ended: threading.Event) -> None:
         task = self._coroutines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable
 from typing import Final
 
 from juham_core.aio.answers import Answers
@@ -19,6 +20,7 @@ from juham_core.connection import State
 from juham_core.errors import ConnectError, NotConnectedError
 from juham_core.jmqtt import JMqtt
 from juham_core.watchdog import watchdog
+from juham_core.wire.properties import Properties
 
 CANCEL_GRACE: Final = 1.0
 """Seconds that a cancelled connect waits for the library to let go; past that it does so by itself."""
@@ -32,11 +34,13 @@ class Life(ABC):
         self.client: Final = client
         """The client underneath: the way out to all that has no asyncio face.
 
-        What waits there (``wait`` of a receipt, ``disconnect_from_server``) would block the loop.
+        What waits there would block the loop: ``wait`` of a receipt raises DeadlockError in the loop's
+        thread, and ``disconnect_from_server`` should not be called there.
         """
         self.response_topic: str | None = None
         """Where answers to :meth:`request` come; made up when it is first needed, unless set before."""
         self._quick = 0
+        self._attempt: asyncio.Future[None] | None = None
         self._closing: asyncio.Future[None] | None = None
         self._up = False
 
@@ -46,11 +50,14 @@ class Life(ABC):
         """Connect as ``client.options`` say, and return once the broker has accepted.
 
         ``timeout`` in seconds, for the broker to answer, is by default the option ``connect_timeout``. Raises
-        ConnectError if the client is connected already, and else as :func:`juham_core.connect` does.
+        ConnectError if the client is connected already, or another task connects it, and else as
+        :func:`juham_core.connect` does. Handlers run from then on; those that were set before are told of a
+        failure, too: ``on_connect`` of a refusal.
         """
         client = self.client
-        if client._connection.state is not State.CLOSED:
-            now = client._connection.state.value
+        connecting = self._attempt is not None and not self._attempt.done()
+        if connecting or client._connection.state is not State.CLOSED:
+            now = "being connected" if connecting else client._connection.state.value
             raise ConnectError(f"the client {client.name!r} is {now}: AsyncMqtt connects it itself")
         self._move_in()
 
@@ -64,13 +71,17 @@ class Life(ABC):
             else:
                 client.wait_until_connected(timeout)
 
-        attempt = in_thread(connect, f"juham-{client.name}-connecting")
+        attempt = self._attempt = in_thread(connect, f"juham-{client.name}-connecting")
         try:
             await asyncio.shield(attempt)
-        except BaseException:
+        except asyncio.CancelledError:
             abandoned = True
             closing = asyncio.ensure_future(self.close())
             await asyncio.wait([attempt, closing], timeout=CANCEL_GRACE)
+            raise
+        except BaseException:
+            client.loop_start()
+            await self.close()
             raise
         client.loop_start()
 
@@ -101,7 +112,7 @@ class Life(ABC):
             client._run_in(loop)
         else:
             client._called_in(loop)
-        client._outgoing.loop_thread = threading.get_ident()
+        client._outgoing.loop_thread = client._delivery.turn.loop = threading.get_ident()
         client._connection.watch = self._on_state
         client._watchdog = LoopWatchdog()
         self._closing = None
@@ -115,12 +126,25 @@ class Life(ABC):
         """
         if not self._up:
             return
-        if self._closing is None:
-            self._dispatcher.leave_behind()
-            self._streams.begin_close()
-            self._closing = in_thread(self.client.disconnect_from_server, f"juham-{self.client.name}-closing")
-            self._closing.add_done_callback(self._move_out)
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+            return
+        untold = self._dispatcher.leave_behind() and self.client.is_connected()
+        self._streams.begin_close()
+        self._closing = in_thread(self.client.disconnect_from_server, f"juham-{self.client.name}-closing")
+        self._closing.add_done_callback(self._move_out)
         await asyncio.shield(self._closing)
+        if untold:  # the callback that closes is the last in its line, and the end would come after it
+            await self._tell_of_end()
+
+    async def _tell_of_end(self) -> None:
+        delivery = self.client._delivery
+        try:
+            unfinished = delivery._disconnected(from_server=False, reason_code=0, properties=Properties())
+            if isinstance(unfinished, Awaitable):
+                await unfinished
+        except Exception as exc:  # noqa: BLE001 - a handler's, which is no matter of whoever closes
+            delivery.router.report(exc, "on_disconnect")
 
     def _move_out(self, _closing: asyncio.Future[None]) -> None:
         self._up = False
@@ -128,7 +152,7 @@ class Life(ABC):
         self._streams.end_all()
         self._answers.fail_all(error)
         self._requests.fail_all(error)
-        self.client._outgoing.loop_thread = None
+        self.client._outgoing.loop_thread = self.client._delivery.turn.loop = None
         self.client._connection.watch = None
         self.client._watchdog = watchdog
         if self.client.capabilities.callers_loop:
