@@ -29,7 +29,7 @@ from juham_core.message import MqttMsg
 from juham_core.options import OutboxBounds
 from juham_core.outbox import Store
 from juham_core.outbox import outgoing as stored_outgoing
-from juham_core.outbox.store import Entry
+from juham_core.outbox.entries import Entry
 from juham_core.outbox.trial import try_place
 
 
@@ -277,7 +277,7 @@ def test_the_window_holds_what_is_not_struck_out_yet(make, topic):
     client = connect(make(max_inflight=5))
     outgoing, most, lock = client._outgoing, [0], threading.Lock()
     handed, struck = set(), set()
-    publish, transact = client._publish, outgoing._opened()._transact
+    publish, transact = client._publish, outgoing._keeper.opened()._transact
 
     def _publish(message):
         with lock:
@@ -290,7 +290,7 @@ def test_the_window_holds_what_is_not_struck_out_yet(make, topic):
         with lock:
             struck.update(range(len(struck), len(struck) + len(removals)))
 
-    client._publish, outgoing._opened()._transact = _publish, _transact
+    client._publish, outgoing._keeper.opened()._transact = _publish, _transact
     threads = [
         threading.Thread(target=fill, args=(client, f"{topic}/{name}", 200), kwargs={"qos": 2})
         for name in "ab"
@@ -482,7 +482,7 @@ def fill_the_disk(client, topic):
 
 
 def limit_pages(client, pages):
-    client._outgoing._opened()._connection.execute(f"PRAGMA max_page_count = {pages}")
+    client._outgoing._keeper.opened()._connection.execute(f"PRAGMA max_page_count = {pages}")
 
 
 def test_a_full_disk_is_an_error_and_accepts_nothing(make, topic, path):
@@ -769,7 +769,7 @@ def test_bad_options(options):
 def test_sync_full(make, topic):
     client = make(outbox_sync="full")
     client.publish(topic, "x", qos=1)
-    assert client._outgoing._opened()._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert client._outgoing._keeper.opened()._connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 # --- with asyncio -------------------------------------------------------------------------------------
@@ -780,7 +780,7 @@ def test_the_loop_does_not_wait_for_the_disk(make, topic, path):
 
     async def main():
         async with juham.aio.connect(f"memory://{topic.replace('/', '-')}", outbox=path) as mqtt:
-            store = mqtt.client._outgoing._opened()
+            store = mqtt.client._outgoing._keeper.opened()
             transact = store._transact
             store._transact = lambda *rows: (threads.add(threading.get_ident()), transact(*rows))
             await asyncio.gather(*(mqtt.publish(topic, "x", qos=1 + number % 2) for number in range(50)))

@@ -14,16 +14,18 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from juham_core.errors import JuhamError, NotConnectedError, OutboxError, PublishError
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import OutboxBounds
+from juham_core.outbox.entries import Entry, Row
 from juham_core.outbox.identifiers import Identifiers, identifier_of
+from juham_core.outbox.keeper import Keeper
 from juham_core.outbox.receipts import StoredReceipt
-from juham_core.outbox.store import Entry, Row, Store
+from juham_core.outbox.store import Store
 from juham_core.outgoing import Outgoing
 from juham_core.wire.properties import Properties
 from juham_core.wire.reasons import UNSPECIFIED_ERROR
@@ -36,8 +38,6 @@ log = logging.getLogger("juham.outbox")
 IN_MEMORY: Final = 1_000
 """Messages in memory, in flight and waiting, unless the window takes more."""
 BYTES_IN_MEMORY: Final = 16 * 1024 * 1024
-LINGER: Final = 0.02
-"""Seconds in which acknowledged messages of QoS 1 gather, to be struck out together."""
 
 
 class StoredOutgoing(Outgoing):
@@ -54,11 +54,7 @@ class StoredOutgoing(Outgoing):
         self.bounds = self._bounds = bounds
         self._mids = mids
         self._dropped = dropped
-        self._store: Store | None = None
-        self._opening = threading.RLock()
-        self._left = threading.Event()  # set but while a store is being closed
-        self._left.set()
-        self._leaving: tuple[Store, threading.Thread | None] | None = None
+        self._keeper = Keeper(self._make_store, self._begin, self._turn, self._end)
         self._told: set[StoredReceipt] = set()
         # The next four are guarded by the store's lock; from _loaded and _loaded_bytes any thread takes.
         self._waiting: weakref.WeakValueDictionary[int, StoredReceipt] = weakref.WeakValueDictionary()
@@ -66,17 +62,12 @@ class StoredOutgoing(Outgoing):
         self._loaded_bytes = 0
         self._last_loaded = 0
         self._last_handed = 0
-        self._worker: threading.Thread | None = None
-        self._wake = threading.Event()
-        self._at_once = threading.Event()
         self._ending = 0
         self._session_kept = False
         self._session_goes_on = False
         self._sessions = 0
         self._identifiers = Identifiers()
         self._counting = threading.Lock()
-        self._stopping = False
-        self._closed = False
 
     @property
     def window(self) -> int:
@@ -100,49 +91,16 @@ class StoredOutgoing(Outgoing):
     @property
     def stored(self) -> tuple[int, int]:
         """Messages and bytes in the outbox; nothing while it is closed."""
-        store = self._store
+        store = self._keeper.store
         return (store.count, store.size) if store is not None else (0, 0)
 
     # --- the outbox itself --------------------------------------------------------------------------
 
     def open(self) -> frozenset[str]:
         """Open the outbox if it is not; return the capabilities that what is in it needs."""
-        with self._opening:
-            self._closed = False
-        while (store := self._opened()) is None:  # closed by another thread a moment ago
-            with self._opening:
-                self._closed = False
+        store = self._keeper.open_anew()
         store.begin_sending()
         return store.needs()
-
-    def _opened(self) -> Store | None:
-        """The store, opened if it is not; None once the client is closed."""
-        store = self._store
-        if store is not None:
-            return store
-        with self._alone():
-            if self._closed:
-                return None
-            if self._store is None:
-                self._store = self._make_store()
-                self._last_loaded = self._last_handed = 0
-                self._stopping = False
-                self._wake.set()  # what was left behind by an earlier process is to be read
-                self._worker = threading.Thread(
-                    target=self._work, args=(self._store,), name="juham-outbox", daemon=True
-                )
-                self._worker.start()
-            return self._store
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """With the lock held, and no store being closed: two at a time cannot have the file."""
-        while True:
-            self._left.wait()
-            with self._opening:
-                if self._left.is_set():
-                    yield
-                    return
 
     def _make_store(self) -> Store:
         store = Store(self._bounds, self._stored)
@@ -150,53 +108,19 @@ class StoredOutgoing(Outgoing):
             self._dropped["outbox set aside"] += 1
         return store
 
-    def _close(self) -> None:
-        with self._opening:
-            self._closed = True
-            store, self._store = self._store, None
-            worker, self._worker = self._worker, None
-            if store is None:
-                return
-            self._leaving = store, worker
-            self._left.clear()
-        try:
-            self._stopping = True
-            self._tell(at_once=True)
-            if worker is not None and worker is not threading.current_thread():
-                worker.join()
-            self._settle(store.write())
-            store.end_sending(self._last_handed)
-            store.close()
-        finally:
-            self._leaving = None
-            self._left.set()
+    def _begin(self) -> None:
+        self._last_loaded = self._last_handed = 0
 
-    def _work(self, store: Store) -> None:
-        """The thread of the outbox: writes what others leave to it, and reads what goes next."""
-        while True:
-            self._wake.wait()
-            if not self._at_once.is_set():
-                self._at_once.wait(LINGER)
-            self._wake.clear()
-            self._at_once.clear()
-            if self._stopping:
-                return
-            try:
-                self._settle(store.write())
-                self._load(store)
-            except OutboxError:
-                continue  # it is logged, and every publish says so
-            except Exception:
-                log.exception("the outbox %r", store.path)
-                continue
-            self._notify()
-            self.hand_over()
+    def _turn(self, store: Store) -> None:
+        """Write what others have left to the thread of the outbox, and read what goes next."""
+        self._settle(store.write())
+        self._load(store)
+        self._notify()
+        self.hand_over()
 
-    def _tell(self, *, at_once: bool) -> None:
-        if at_once and not self._at_once.is_set():
-            self._at_once.set()
-        if not self._wake.is_set():
-            self._wake.set()
+    def _end(self, store: Store) -> None:
+        self._settle(store.write())
+        store.end_sending(self._last_handed)
 
     # --- accepting ----------------------------------------------------------------------------------
 
@@ -212,13 +136,13 @@ class StoredOutgoing(Outgoing):
         kept._message = message
         entry = Entry(message, kept.mid, kept)
         while True:
-            store = None if self._closed else self._opened()
+            store = self._keeper.opened()
             if store is None:
-                self._put_closed(entry)
+                self._keeper.put_closed(entry)
                 return kept
             if self.loop_thread is not None and self.loop_thread == threading.get_ident():
                 store.put_later(entry)
-                self._tell(at_once=True)
+                self._keeper.tell(at_once=True)
                 if not store.is_open:
                     self._settle(store.write())
                 return kept
@@ -231,22 +155,6 @@ class StoredOutgoing(Outgoing):
             else:
                 self.hand_over()
                 return kept
-
-    def _put_closed(self, entry: Entry) -> None:
-        """Store a message for a client that is closed, leaving nothing open: the next connection sends it."""
-        leaving = self._leaving
-        if leaving is not None and leaving[1] is threading.current_thread():
-            leaving[0].put(entry)  # in a callback on the outbox's thread, which is waited for
-            return
-        with self._alone():
-            if self._store is not None:
-                self._store.put(entry)
-                return
-            store = self._make_store()
-            try:
-                store.put(entry)
-            finally:
-                store.close()
 
     def withdraw(self, receipt: PublishReceipt) -> bool:  # noqa: ARG002 - the base's signature
         """False: what is stored is sent, whoever has stopped waiting for it."""
@@ -263,7 +171,7 @@ class StoredOutgoing(Outgoing):
         for entry in entries:
             receipt: StoredReceipt = entry.owner
             receipt.number, receipt.size, receipt.expires_at = entry.number, entry.size, entry.expires_at
-            if self._last_loaded == entry.number - 1 and not self._closed and self._room_in_memory():
+            if self._last_loaded == entry.number - 1 and not self._keeper.closed and self._room_in_memory():
                 self._enqueue(receipt)
             else:
                 self._waiting[entry.number] = receipt
@@ -309,7 +217,7 @@ class StoredOutgoing(Outgoing):
             row.size,
             partial(receipt._resolve, PublishError(f"publish {receipt.mid} was damaged on the disk")),
         )
-        self._wake.set()
+        self._keeper.tell(at_once=False)
 
     # --- sending ------------------------------------------------------------------------------------
 
@@ -318,18 +226,18 @@ class StoredOutgoing(Outgoing):
         self._session_kept = kept
         self._session_goes_on = kept and present
         self._sessions += 1
-        store = self._store
+        store = self._keeper.store
         if not present and store is not None and store.released:
             store.forget_released()
 
     def may_release(self, key: int) -> bool:
         """False where the session outlives the process: first it is noted that the broker has it."""
-        store, handed = self._store, self._identifiers.holder(key)
+        store, handed = self._keeper.store, self._identifiers.holder(key)
         if not self._session_kept or store is None or handed is None:
             return True
         number, message = handed
         store.release_later(number, partial(self._release, key, message, self._sessions))
-        self._tell(at_once=True)
+        self._keeper.tell(at_once=True)
         return False
 
     def _release(self, key: int, message: MqttMsg, session: int) -> None:
@@ -343,7 +251,7 @@ class StoredOutgoing(Outgoing):
 
         The broker is to forget the packet identifier: a later message with it would be taken for this one.
         """
-        store = self._store
+        store = self._keeper.store
         earlier = store is not None and receipt.number <= store.sent
         if message.qos == 2 and self._session_kept and earlier:
             with contextlib.suppress(JuhamError):  # not connected, or a library without QoS 2
@@ -351,7 +259,7 @@ class StoredOutgoing(Outgoing):
 
     def _hand(self, receipt: PublishReceipt, message: MqttMsg) -> int:
         assert isinstance(receipt, StoredReceipt)
-        number, store = receipt.number, self._store
+        number, store = receipt.number, self._keeper.store
         key = self._identifiers.take(number, message)
         if key and store is not None and number in store.released:
             self._library._pubrel(key, message)
@@ -377,9 +285,9 @@ class StoredOutgoing(Outgoing):
             receipt._message = _expiring(message, left)
         sent = super()._send_publish(receipt)
         if len(self._loaded) < IN_MEMORY // 2:
-            store = self._store
+            store = self._keeper.store
             if store is not None and self._last_loaded < store.last:
-                self._tell(at_once=True)
+                self._keeper.tell(at_once=True)
         return sent
 
     def _send_next(self) -> bool:
@@ -432,7 +340,7 @@ class StoredOutgoing(Outgoing):
         self._strike_out(receipt, partial(super()._give_up, receipt, error))
 
     def _strike_out(self, receipt: StoredReceipt, done: Callable[[], object] | None) -> None:
-        store = self._store
+        store = self._keeper.store
         self._identifiers.give_back(receipt.number)
         if self._loaded.pop(receipt.number, None) is not None:
             with self._counting:
@@ -442,28 +350,28 @@ class StoredOutgoing(Outgoing):
                 done()
             return
         store.remove_later(receipt.number, receipt.size, done)
-        self._tell(at_once=done is not None)
+        self._keeper.tell(at_once=done is not None)
 
     # --- the end ------------------------------------------------------------------------------------
 
     def _is_empty(self) -> bool:
-        store = self._store
+        store = self._keeper.store
         return store is None or (store.count == 0 and not store.unwritten)
 
     def wait_empty(self, timeout: float) -> bool:
         """Block until the outbox is empty, for at most ``timeout`` seconds; tell which."""
-        self._tell(at_once=True)
+        self._keeper.tell(at_once=True)
         return super().wait_empty(timeout)
 
     def fail_all(self, error: Callable[[PublishReceipt], JuhamError]) -> int:  # noqa: ARG002 - as above
         """Close the outbox and resolve every receipt whose message stays in it; return 0: none is lost."""
-        store = self._store
-        self._close()
+        store = self._keeper.store
+        self._keeper.close()
         with self._handing_over:
             self._in_flight.take_all()
             self._queue.clear()
             self._identifiers.clear()
-        with self._opening:
+        with self._keeper.lock:
             # One by one: what another thread stores meanwhile is not of this connection.
             receipts = [*self._loaded.values(), *self._told]
             self._loaded.clear()

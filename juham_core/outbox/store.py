@@ -12,20 +12,15 @@ import os
 import shutil
 import sqlite3
 import threading
-import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
-from juham_core.errors import JuhamError, OutboxError, QueueFullError
-from juham_core.message import MqttMsg
+from juham_core.errors import OutboxError, QueueFullError
 from juham_core.options import OutboxBounds
+from juham_core.outbox.entries import Entry, Removal, Row, message_of
 from juham_core.outbox.file import check_whose, open_file
 from juham_core.outbox.lock import FileLock
-from juham_core.wire.fields import Reader
-from juham_core.wire.properties import Properties
-from juham_core.wire.property_codec import decode_properties, encode_properties
 
 log = logging.getLogger("juham.outbox")
 
@@ -47,63 +42,6 @@ _SELECT: Final = (
     "SELECT id, size, mid, qos, retain, expires_at, checksum, CAST(topic AS BLOB), properties, payload "
     "FROM messages WHERE id > ? ORDER BY id"
 )
-
-
-Removal = tuple[int, int, Callable[[], object] | None]
-"""Number and size of a message that is done with, and whom to tell when it is struck out."""
-
-
-class Entry:
-    """A message on its way to the disk. Raises InvalidArgumentError for properties that cannot be sent."""
-
-    __slots__ = ("error", "expires_at", "message", "mid", "number", "owner", "properties", "settled", "size")
-
-    def __init__(self, message: MqttMsg, mid: int, owner: Any = None) -> None:
-        self.message = message
-        self.mid = mid
-        self.owner = owner
-        """Whatever the caller wants to find here again."""
-        self.number = 0
-        """Its place in the order of all that were ever stored here; 0 until it is stored."""
-        properties = message._properties
-        self.properties = encode_properties(properties, "publish") if properties else None
-        self.size = len(message.topic.encode()) + len(message.payload) + len(self.properties or b"")
-        expiry = properties.get("message_expiry_interval") if properties else None
-        self.expires_at = None if expiry is None else time.time() + expiry
-        self.settled = False
-        self.error: JuhamError | None = None
-
-    def row(self) -> tuple[Any, ...]:
-        """The columns of the table."""
-        message = self.message
-        return (
-            self.number,
-            self.size,
-            self.mid,
-            message.qos,
-            message.retain,
-            time.time(),
-            self.expires_at,
-            _checksum(message.topic.encode(), self.properties, message.payload),
-            message.topic,
-            self.properties,
-            message.payload,
-        )
-
-
-class Row(NamedTuple):
-    """A message read back; ``message`` is None if it is damaged."""
-
-    number: int
-    size: int
-    mid: int
-    expires_at: float | None
-    message: MqttMsg | None
-
-
-def _checksum(topic: bytes, properties: bytes | None, payload: bytes) -> int:
-    """SQLite finds out that a file's structure is damaged; that a payload is, it does not."""
-    return zlib.crc32(payload, zlib.crc32(properties or b"", zlib.crc32(topic)))
 
 
 class Store:
@@ -393,10 +331,7 @@ class Store:
         try:
             with contextlib.closing(self._connection.execute(_SELECT, (after,))) as rows:
                 for number, size, mid, qos, retain, expires_at, checksum, topic, encoded, payload in rows:
-                    message = None
-                    if isinstance(payload, bytes) and _checksum(topic, encoded, payload) == checksum:
-                        message = MqttMsg(topic.decode(), payload, qos, bool(retain))
-                        message.properties = _decoded(encoded)
+                    message = message_of(topic, payload, qos, retain, encoded, checksum)
                     yield Row(number, size, mid, expires_at, message)
                     most -= 1
                     read += size
@@ -434,12 +369,6 @@ class Store:
                     self._connection.close()
                 finally:
                     self._file_lock.release()
-
-
-def _decoded(properties: bytes | None) -> Properties | None:
-    if properties is None:
-        return None
-    return decode_properties(Reader(properties, 0, len(properties), "outbox"), "publish")
 
 
 def _drained(queue: deque[T]) -> list[T]:

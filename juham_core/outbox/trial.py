@@ -12,8 +12,9 @@ from pathlib import Path
 from juham_core.errors import OutboxError
 from juham_core.message import MqttMsg
 from juham_core.options import OutboxBounds
+from juham_core.outbox.entries import Entry
 from juham_core.outbox.file import check_whose
-from juham_core.outbox.store import Entry, Store
+from juham_core.outbox.store import Store
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class DeletesWhenSent(StoredOutgoing):
     def _send_publish(self, receipt):
         if receipt._message.qos == self.qos:
             self._strike_out(receipt, None)
-            self._settle(self._store.write())
+            self._settle(self._keeper.store.write())
         return super()._send_publish(receipt)
 
     def _finish(self, receipt, answer):
@@ -56,8 +56,8 @@ class JDeletesQos2WhenSent(JStores):
 @mutant("outbox.killed_qos_1", "stores messages in its own time")
 class JStoresLater(JStores):
     class Outgoing(StoredOutgoing):
-        def _opened(self):
-            store = super()._opened()
+        def _make_store(self):
+            store = super()._make_store()
             store.put = store.put_later
             return store
 
@@ -110,7 +110,7 @@ class JForgetsOrder(JStores):
 class JEmptiesWhenClosed(JStores):
     class Outgoing(StoredOutgoing):
         def fail_all(self, error):
-            store = self._store
+            store = self._keeper.store
             if store is not None:
                 with store.lock:
                     store._connection.execute("DELETE FROM messages")

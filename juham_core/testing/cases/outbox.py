@@ -191,7 +191,7 @@ class OutboxCases:
             for seconds in (_AWAY / 2, _EXPIRY):
                 properties = {"message_expiry_interval": int(seconds)}
                 first.publish(kit.topic, str(int(seconds)), qos=1, properties=properties)
-            store = first._outgoing._opened()  # type: ignore[attr-defined]  # the outbox has one
+            store = first._outgoing._keeper.opened()  # type: ignore[attr-defined]  # the outbox has one
             store._connection.execute("UPDATE messages SET expires_at = expires_at - ?", (_AWAY,))
         observer = kit.observer(kit.topic, protocol=kit.protocol)
         client = kit.connect(kit.create(**options))
@@ -223,7 +223,7 @@ class OutboxCases:
     def full_disk(self, kit: Kit) -> None:
         """On a full disk publish raises OutboxError; what was accepted before is sent, and nothing else."""
         client = kit.create(**_stored(kit))
-        client._outgoing._opened()._connection.execute("PRAGMA max_page_count = 30")  # type: ignore[attr-defined]  # as above
+        client._outgoing._keeper.opened()._connection.execute("PRAGMA max_page_count = 30")  # type: ignore[attr-defined]  # as above
         accepted = _until_full(client, kit.topic)
         assert 5 < len(accepted) < 1000
         observer = kit.observer(kit.topic)
