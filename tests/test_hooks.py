@@ -7,9 +7,9 @@ import subprocess
 import sys
 import textwrap
 import threading
-import types
 
 import pytest
+from hook_plugins import Plugin, make_module
 
 from juham_core import hooks as hooks_module
 from juham_core import hookspecs
@@ -51,19 +51,6 @@ def hooks():
 def errors(caplog):
     caplog.set_level(logging.WARNING, "juham.hooks")
     return caplog
-
-
-class Plugin:
-    """A plugin with one function, for one hook."""
-
-    def __init__(self, function, hook, **options):
-        self.implementation = hookimpl(specname=f"jmqtt_{hook}", **options)(function)
-
-
-def make_module(name, **functions):
-    module = types.ModuleType(name)
-    vars(module).update(functions)
-    return module
 
 
 def spec_names():

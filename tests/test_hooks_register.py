@@ -1,9 +1,9 @@
 """A hook plugin that would not do what its author meant is refused or reported."""
 
 import logging
-import types
 
 import pytest
+from hook_plugins import Plugin, make_module
 
 from juham_core import hookspecs
 from juham_core.errors import JuhamError
@@ -20,19 +20,6 @@ def hooks():
 def errors(caplog):
     caplog.set_level(logging.WARNING, "juham.hooks")
     return caplog
-
-
-class Plugin:
-    """A plugin with one function, for one hook."""
-
-    def __init__(self, function, hook, **options):
-        self.implementation = hookimpl(specname=f"jmqtt_{hook}", **options)(function)
-
-
-def make_module(name, **functions):
-    module = types.ModuleType(name)
-    vars(module).update(functions)
-    return module
 
 
 def jmqtt_closed(client):

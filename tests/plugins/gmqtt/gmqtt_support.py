@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
 import subprocess
 import threading
 import time
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 import pytest
 from brokers import FOUND, free_port, require_mosquitto
+from clients import SECONDS, clients_of
 from juham_gmqtt import JGmqtt
 
 from juham_core.wire import Connack, Connect, Decoder, Pingreq, Pingresp, encode
 
-SECONDS = 10
-
-
-def client(port, name="gmqtt-test", **options):
-    made = JGmqtt(name)
-    quick = {"reconnect_min": 0.01, "reconnect_max": 0.05}
-    chosen = {"host": "127.0.0.1", "port": port, "client_id": name} | quick | options
-    made.options = made.options.changed(**chosen)
-    return made
-
-
-@contextlib.contextmanager
-def connected(port, name="gmqtt-test", **options):
-    with client(port, name, **options) as made:
-        made.loop_start()
-        made.connect_to_server()
-        made.wait_until_connected()
-        yield made
-
-
-def collect(made, topic_filter="#"):
-    """A queue of the messages that the client's handler gets."""
-    messages = SimpleQueue()
-    made.message_callback_add(topic_filter, lambda _client, _userdata, message: messages.put(message))
-    return messages
-
-
-def take(messages, count):
-    return [messages.get(timeout=SECONDS) for _ in range(count)]
-
-
-def empty(queue):
-    try:
-        queue.get_nowait()
-    except Empty:
-        return True
-    return False
+client, connected = clients_of(JGmqtt, "gmqtt-test")
 
 
 def threads():

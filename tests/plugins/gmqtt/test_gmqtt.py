@@ -6,7 +6,8 @@ import threading
 import gmqtt
 import pytest
 import trustme
-from gmqtt_support import SECONDS, Mosquitto, client, collect, connected, empty, free_port, take, threads
+from clients import SECONDS, collect, empty, take
+from gmqtt_support import Mosquitto, client, connected, free_port, threads
 from juham_gmqtt import library, link
 from juham_gmqtt.properties import to_gmqtt
 

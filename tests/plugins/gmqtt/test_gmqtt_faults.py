@@ -5,7 +5,8 @@ import threading
 from queue import SimpleQueue
 
 import pytest
-from gmqtt_support import SECONDS, Peer, collect, empty, take, threads
+from clients import SECONDS, collect, empty, take
+from gmqtt_support import Peer, threads
 from gmqtt_support import client as make_client
 from waiting import eventually
 

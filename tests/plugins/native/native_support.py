@@ -1,9 +1,8 @@
 """What the tests of the native backend share: a protocol without I/O, quick clients, and a scripted peer."""
 
-import contextlib
 import socket
-from queue import Empty, SimpleQueue
 
+from clients import SECONDS, clients_of
 from juham_native import JNative
 from juham_native.protocol import MqttProtocol
 from juham_native.session import Session
@@ -11,8 +10,6 @@ from juham_native.session import Session
 from juham_core.errors import MalformedPacketError
 from juham_core.options import Options
 from juham_core.wire import Connack, Connect, Decoder, Pingreq, Pingresp, encode
-
-SECONDS = 10
 
 
 class Reports:
@@ -98,41 +95,7 @@ class Conversation:
         return list(decoder.packets())
 
 
-def client(port, name="native-test", **options):
-    made = JNative(name)
-    quick = {"reconnect_min": 0.01, "reconnect_max": 0.05}
-    made.options = made.options.changed(
-        **({"host": "127.0.0.1", "port": port, "client_id": name} | quick | options)
-    )
-    return made
-
-
-@contextlib.contextmanager
-def connected(port, name="native-test", **options):
-    with client(port, name, **options) as made:
-        made.loop_start()
-        made.connect_to_server()
-        made.wait_until_connected()
-        yield made
-
-
-def collect(made, topic_filter="#"):
-    """A queue of the messages that the client's handler gets."""
-    messages = SimpleQueue()
-    made.message_callback_add(topic_filter, lambda _client, _userdata, message: messages.put(message))
-    return messages
-
-
-def take(messages, count):
-    return [messages.get(timeout=SECONDS) for _ in range(count)]
-
-
-def empty(queue):
-    try:
-        queue.get_nowait()
-    except Empty:
-        return True
-    return False
+client, connected = clients_of(JNative, "native-test")
 
 
 class Peer:

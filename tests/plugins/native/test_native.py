@@ -10,10 +10,11 @@ from collections import deque
 from queue import SimpleQueue
 
 import pytest
+from clients import SECONDS, collect, empty, take
 from juham_native import link, threaded
 from juham_native.link import READ
 from juham_native.looped import LoopedLink
-from native_support import SECONDS, Peer, client, collect, connected, empty, take
+from native_support import Peer, client, connected
 from websockets.utils import accept_key
 
 from juham_core import aio
