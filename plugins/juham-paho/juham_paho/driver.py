@@ -22,6 +22,7 @@ from juham_core.wire.terms import Subscription
 from juham_paho import sockets
 from juham_paho.network import Network
 from juham_paho.properties import subscribe_options, to_paho
+from juham_paho.resident import Resident, can_host
 
 if TYPE_CHECKING:
     import asyncio
@@ -37,6 +38,7 @@ class Driver(Network):
         self._verdict = self._ending = None
         self._client._largest_packet = options.largest_packet  # type: ignore[attr-defined]  # the fast client looks for it
         self._messages.begin(options)
+        resident = self._resident = self._make_resident()
         self._replace()
         self._keep_released()
         try:
@@ -45,6 +47,11 @@ class Driver(Network):
             raise ConnectError(f"cannot connect to {options.describe()}: {exc}") from exc
         if rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise ConnectError(f"cannot connect to {options.describe()}: the connection ended before CONNECT")
+        if resident is not None:
+            self._client._resident = resident  # type: ignore[attr-defined]  # as above
+            self._messages.home = resident.home
+            resident.begin()
+            return
         self._paho.loop_start()
         thread = self._client._thread
         if thread is not None:  # it may have reported its end, and been closed, already
@@ -53,9 +60,12 @@ class Driver(Network):
     def close(self, deliberate: bool) -> None:
         """See :meth:`juham_core.primitives.Backend._close`."""
         self._closing = True
-        thread = self._thread
+        thread, resident = self._thread, self._resident
         own = thread is threading.current_thread()
-        if own:
+        if resident is not None:
+            self._lingers = deliberate
+            resident.leave(self._paho.disconnect if deliberate else None, self._options.close_timeout)
+        elif own:
             # A receipt's callback or a hook: the thread ends once they have returned.
             if deliberate:
                 self._paho.disconnect()
@@ -73,13 +83,28 @@ class Driver(Network):
         with self._messages.handing_over():
             self._client._reset_sockets()
             self._client._thread = self._thread = self._messages.home = None
+            self._client._resident = self._resident = None  # type: ignore[attr-defined]  # as above
         if self._backend._connection.closing:
             self._forget()
         self._put_back()
 
-    def called_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """See :meth:`juham_core.primitives.Backend._called_in`."""
-        self._client._beside = (0 if loop is None else threading.get_ident(), loop)  # type: ignore[attr-defined]  # as above
+    def run_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """See :meth:`juham_core.primitives.Backend._run_in`."""
+        self._callers_loop = None if loop is None else (loop, threading.get_ident())
+
+    def _make_resident(self) -> Resident | None:
+        """What runs the connection in the event loop; None if paho's thread is to.
+
+        As for websockets, where paho masks each byte by itself, which a loop has no time for.
+        """
+        if self._callers_loop is None or self._options.transport == "websockets":
+            return None
+        loop, home = self._callers_loop
+        if not (can_host(loop) and hasattr(self._client, "_resident")):
+            return None
+        resident = Resident(loop, home, self._client, self._messages.owes_too_much, self._ended)
+        resident.check_may_open()
+        return resident
 
     def publish(self, message: MqttMsg) -> int:
         """See :meth:`juham_core.primitives.Backend._publish`."""

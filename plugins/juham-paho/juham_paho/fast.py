@@ -60,7 +60,8 @@ class FastClient(Client):
         self._woken: Any = None  # the pair of sockets through which the loop has been woken
         self._writing = threading.Lock()
         self._sent: deque[Any] = deque()
-        self._gathering = False  # an event loop is going to write
+        self._resident: Any = None  # in the place of a thread, where the client lives in an event loop
+        self._held = False  # nothing is read, or handled that has been, until the handlers have caught up
         Client.__init__(self, *args, **named)
         self._heard = "_last_bytes_received" if hasattr(self, "_last_bytes_received") else "_last_msg_in"
 
@@ -75,10 +76,9 @@ class FastClient(Client):
         self._inbox = bytearray()
         self._wanted = 2
         self._unfinished = False
+        self._held = False
         self._woken = None
-        self._gathering = False
-        with self._writing:  # an event loop might be about to write
-            Client._sock_close(self)
+        Client._sock_close(self)
 
     # --- reading --------------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class FastClient(Client):
 
     def loop_misc(self) -> MQTTErrorCode:
         """See ``paho.mqtt.client.Client.loop_misc``."""
-        if self._unfinished:  # an external loop has nothing else to call
+        if self._unfinished and not self._held:  # an external loop has nothing else to call
             rc = self.loop_read()
             if rc:
                 return rc
@@ -119,7 +119,7 @@ class FastClient(Client):
         """Read and handle until what is left can be seen from outside, by select()."""
         if self._unfinished:
             rc = self._take(b"", sock)
-            if rc or self._sock is not sock:
+            if rc or self._sock is not sock or self._held:
                 return rc
         pending = getattr(sock, "pending", None)  # TLS and websockets keep back what they have read
         until = time.monotonic() + PAUSE if self._transport == "websockets" else 0.0
@@ -137,7 +137,7 @@ class FastClient(Client):
                 return LOST
             self._note_heard()
             rc = self._take(data, sock)
-            if rc or self._sock is not sock:
+            if rc or self._sock is not sock or self._held:
                 return rc
             if not (pending is not None and pending()) and time.monotonic() >= until:
                 return SUCCESS
@@ -165,13 +165,15 @@ class FastClient(Client):
                 packet["command"], packet["remaining_length"] = data[at], size
                 packet["packet"] = data[start:stop]
                 rc = self._packet_handle()
+                if self._held:  # this packet waits, too
+                    break
                 at = stop
                 if time.monotonic() > due and rc == SUCCESS:
                     rc = self._pause()
                     due = time.monotonic() + PAUSE
                 if rc != SUCCESS or self._sock is not sock or self._state in LEAVING:
                     break
-            self._unfinished = False
+            self._unfinished = self._held
         except MalformedPacket as exc:
             self._easy_log(LogLevel.MQTT_LOG_DEBUG, "Received malformed packet: %s", exc)
             rc = PROTOCOL
@@ -233,14 +235,8 @@ class FastClient(Client):
         thread = threading.get_ident()
         if self._reader == thread:
             return SUCCESS  # loop_read sends it, with whatever else comes of what has arrived
-        # JMqtt tells of an event loop. To wake paho's thread, and to wait for it, would take it longer than
-        # to write what has been published in one turn.
-        home, loop = getattr(self, "_beside", _NOWHERE)
-        if thread == home and loop.is_running() and self._may_write_here():
-            if not self._gathering:
-                self._gathering = True
-                loop.call_soon(self._write_gathered)
-            return SUCCESS
+        if self._resident is not None:
+            return SUCCESS if self._resident.write_soon(thread) else MQTTErrorCode.MQTT_ERR_NO_CONN
         return self._have_written()
 
     def _have_written(self) -> MQTTErrorCode:
@@ -259,30 +255,9 @@ class FastClient(Client):
             self._call_socket_register_write()
         return SUCCESS
 
-    def _may_write_here(self) -> bool:
-        """True if a thread that is not paho's may write: not to TLS, which is not for two threads at once."""
-        return type(self._sock) is socket.socket and self._thread is not None and self._state not in LEAVING
-
-    def _write_gathered(self) -> None:
-        """In the event loop: send what was queued there; what cannot be sent now is for paho's thread."""
-        self._gathering = False
-        rc = SUCCESS
-        while self._out_packet and rc == SUCCESS and self._may_write_here():
-            if not self._writing.acquire(blocking=False):
-                return  # paho's thread writes, and looks again
-            try:
-                rc = self._send_chunk(farewell=False)
-            finally:
-                self._writing.release()
-            self._complete()
-        with self._msgtime_mutex:
-            self._last_msg_out = time.monotonic()
-        if self._out_packet:
-            self._have_written()
-
     def _flush(self) -> None:
         """After reading: send what it has brought about, or have the external loop do so."""
-        if self._on_socket_register_write is not None:
+        if self._on_socket_register_write is not None and self._resident is None:
             self._call_socket_register_write()
         else:
             self.loop_write()
@@ -291,7 +266,8 @@ class FastClient(Client):
         """Send what waits: by one thread at a time, which looks again once others may."""
         self._woken = None
         self._complete()
-        until = time.monotonic() + PAUSE if self._thread is not None else float("inf")
+        bounded = self._thread is not None or self._resident is not None
+        until = time.monotonic() + PAUSE if bounded else float("inf")
         rc = SUCCESS
         while self._out_packet and self._sock is not None and rc == SUCCESS:
             if not self._writing.acquire(blocking=False):

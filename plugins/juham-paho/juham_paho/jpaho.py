@@ -36,6 +36,7 @@ CAPABILITIES = Capabilities(
     manual_ack=True,
     packet_limit=True,
     early_packet_limit=True,
+    callers_loop=True,
 )
 
 
@@ -83,8 +84,8 @@ class JPaho(JMqtt):
     def _close(self, deliberate: bool) -> None:
         self._driver.close(deliberate)
 
-    def _called_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        self._driver.called_in(loop)
+    def _run_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._driver.run_in(loop)
 
     def _publish(self, message: MqttMsg) -> int:
         return self._driver.publish(message)

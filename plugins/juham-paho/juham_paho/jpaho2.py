@@ -337,8 +337,8 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
         settings.write_bounds(self, self._options)
         self._seen = settings.read(self)
 
-    def _called_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        self._driver.called_in(loop)
+    def _run_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._driver.run_in(loop)
 
     def _publish(self, message: MqttMsg) -> int:
         return self._driver.publish(message)

@@ -251,6 +251,10 @@ class Messages:
         if qos == 0:
             self._report(encoded, payload, first, 0, properties)
             return SUCCESS
+        if client._resident is not None and not self._backend._delivery.has_room():  # type: ignore[attr-defined]  # the fast client's
+            client._held = True  # type: ignore[attr-defined]  # as above
+            self._backend._delivery.after(client._resident.go_on_reading)  # type: ignore[attr-defined]  # as above
+            return SUCCESS
         return self._receive(encoded, payload, first, mid, properties)
 
     def _receive(

@@ -6,6 +6,7 @@ reports come from here and from :mod:`juham_paho.messages`, and so from paho's n
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import select
@@ -31,6 +32,7 @@ from juham_core.wire.reasons import KEEP_ALIVE_TIMEOUT, PACKET_TOO_LARGE, UNSPEC
 from juham_paho import settings, sockets
 from juham_paho.messages import Messages
 from juham_paho.properties import to_core
+from juham_paho.resident import Resident
 
 log = logging.getLogger("juham.paho")
 
@@ -62,6 +64,8 @@ class Network:
         self._options = Options()
         self._messages = Messages(backend, client)
         self._thread: threading.Thread | None = None
+        self._callers_loop: tuple[asyncio.AbstractEventLoop, int] | None = None
+        self._resident: Resident | None = None
         self._socket: socket.socket | None = None
         self._closing = False
         self._lingers = False
@@ -107,25 +111,31 @@ class Network:
             if whole > most:
                 text = f"a packet of {whole:,} bytes; max_packet_size={most:,} is the most that is taken"
                 raise MalformedPacketError(text, reason_code=PACKET_TOO_LARGE)
-        if self._messages.owes_too_much() and self._wait_to_write():
+        if self._messages.owes_too_much() and not self._must_read() and self._wait_to_write():
             raise BlockingIOError
         return self._originals["_sock_recv"](size)
 
-    def _wait_to_write(self) -> bool:
-        """Give the broker the time to take what it is owed; False if there is something that must be read.
-
-        What TLS has read already no select() would tell of.
-        """
+    def _must_read(self) -> bool:
+        """True where TLS has read something already, of which no select() would tell."""
         sock: Any = self._socket
-        if sock is None or (hasattr(sock, "pending") and sock.pending()):
-            return False
-        select.select([], [sock], [], _PAUSE)
+        return sock is None or (hasattr(sock, "pending") and bool(sock.pending()))
+
+    def _wait_to_write(self) -> bool:
+        """Give the broker the time to take what it is owed; an event loop sees to that itself."""
+        if self._resident is None:
+            select.select([], [self._socket], [], _PAUSE)
         return True
 
     def _sock_close(self) -> None:
         sock, self._socket = self._socket, None
+        resident = self._resident
+        if resident is not None:
+            resident.unwatch()
         if self._lingers and sock is not None:
-            sockets.linger(sock)
+            if resident is not None:
+                resident.keep(sock)
+            else:
+                sockets.linger(sock)
         self._originals["_sock_close"]()
 
     def _thread_main(self) -> None:
@@ -139,10 +149,11 @@ class Network:
         finally:
             with contextlib.suppress(Exception):  # a callback of the application for sockets
                 self._client._sock_close()
-            if not self._closing:
-                self._report_end(error)
+            self._ended(error)
 
-    def _report_end(self, error: Exception | None) -> None:
+    def _ended(self, error: Exception | None) -> None:
+        if self._closing:
+            return
         from_server, code, properties = self._ending or (False, UNSPECIFIED_ERROR, None)
         if error is None and code == KEEP_ALIVE_TIMEOUT and not from_server:
             error = TimeoutError("the broker did not answer within the keepalive")

@@ -1,0 +1,237 @@
+"""paho's client in the event loop of whoever uses it: no thread, and nobody to be woken for each burst.
+
+What paho's own thread would do is done here by the loop's callbacks, on the same socket: it reads when there
+is something to read, writes what has been published in one turn together, and looks at the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from paho.mqtt.enums import MQTTErrorCode
+
+from juham_core.errors import ConnectError
+from juham_paho import sockets
+
+TICK: Final = 1.0
+"""Seconds between two looks at the clock, as paho's thread has them."""
+GRACE: Final = 1.0
+"""Seconds that a loop gets to notice that a connection is to end, beyond those it has for sending."""
+
+SUCCESS: Final = MQTTErrorCode.MQTT_ERR_SUCCESS
+
+
+def can_host(loop: asyncio.AbstractEventLoop) -> bool:
+    """True for a loop that tells of sockets, which Windows' proactor does not."""
+    return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader
+
+
+class Resident:
+    """One connection of one client, from CONNECT to the end of the socket."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        home: int,
+        client: Any,
+        owes_too_much: Callable[[], bool],
+        ended: Callable[[Exception | None], None],
+    ) -> None:
+        """``home`` is the identifier of the loop's thread; ``ended`` is told there of the end, and why."""
+        self.home = home
+        self._loop = loop
+        self._client = client
+        self._owes_too_much = owes_too_much
+        self._report_end = ended
+        self._sock: Any = None
+        self._fd = -1
+        self._reading = self._writing = False
+        self._due = False
+        self._over = False
+        self._ended = threading.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._last: socket.socket | None = None
+
+    def check_may_open(self) -> None:
+        """Raise ConnectError in the loop's thread: connecting waits."""
+        if threading.get_ident() == self.home:
+            raise ConnectError(
+                "connect_to_server would wait for the event loop it is called in: await AsyncMqtt.connect()"
+            )
+
+    def begin(self) -> None:
+        """Run the connection, whose CONNECT is on its way. Raises ConnectError if the loop is closed."""
+        self._sock = self._client._sock
+        try:
+            self._loop.call_soon_threadsafe(self._begin)
+        except RuntimeError as exc:
+            raise ConnectError("the event loop of this client is closed") from exc
+
+    def write_soon(self, thread: int) -> bool:
+        """Have what waits written, together with what else comes in this turn; False if the loop is closed.
+
+        ``thread`` is the identifier of the calling thread.
+        """
+        if self._due:
+            return True
+        self._due = True
+        try:
+            if thread == self.home:
+                self._loop.call_soon(self._write)
+            else:
+                self._loop.call_soon_threadsafe(self._write)
+        except RuntimeError:
+            return False
+        return True
+
+    def go_on_reading(self) -> None:
+        """The handlers have caught up; from a handler's turn, which this must not be part of."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._go_on_reading)
+
+    def unwatch(self) -> None:
+        """Before the socket is closed: have the loop forget it."""
+        if self._fd >= 0 and not self._loop.is_closed():
+            self._loop.remove_reader(self._fd)
+            self._loop.remove_writer(self._fd)
+        self._reading = self._writing = False
+        self._fd = -1
+
+    def keep(self, sock: socket.socket) -> None:
+        """Keep a connection open that the loop is done with: whoever leaves lingers, which the loop cannot."""
+        with contextlib.suppress(OSError):
+            self._last = socket.fromfd(sock.fileno(), sock.family, sock.type)
+
+    def leave(self, goodbye: Callable[[], object] | None, patience: float) -> None:
+        """End the connection: after ``goodbye``, which queues DISCONNECT, and what is to be sent before it.
+
+        Blocks until nothing is left of it, for about ``patience`` seconds; the loop goes on meanwhile, unless
+        this is called in it.
+        """
+        if threading.get_ident() == self.home:
+            self._part(goodbye)
+            self._write_until(time.monotonic() + patience)
+            self._finish()
+        else:
+            self._leave_from_outside(goodbye, patience)
+        last, self._last = self._last, None
+        if last is not None:
+            sockets.linger(last)
+            last.close()
+
+    def _leave_from_outside(self, goodbye: Callable[[], object] | None, patience: float) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._part, goodbye)
+            if self._ended.wait(GRACE + (patience if goodbye else 0.0)):
+                return
+            self._loop.call_soon_threadsafe(self._finish)
+            if self._ended.wait(GRACE):
+                return
+        # A loop that runs no more, or is kept from running: should it ever go on, it closes the socket.
+        self._client._sock = None
+        if self._sock is not None:
+            sockets.cut(self._sock)
+            if self._loop.is_closed():
+                self._sock.close()
+
+    # --- in the loop ----------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self._over:
+            return
+        if self._sock is not None and self._client._sock is self._sock:
+            self._fd = self._sock.fileno()
+        self._tick()
+        self._run(self._client.loop_read)  # what came with the end of a handshake nobody would tell of
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(TICK, self._tick)
+        if self._client._held:
+            self._client._ping_t = 0.0  # the broker may well have answered: nobody has read it
+        self._run(self._client.loop_misc)
+
+    def _read(self) -> None:
+        self._run(self._client.loop_read)
+
+    def _write(self) -> None:
+        self._due = False  # before looking: what comes from now on is written in another turn
+        self._run(self._client.loop_write)
+
+    def _go_on_reading(self) -> None:
+        if self._client._resident is self:
+            self._client._held = False
+            self._run(self._client.loop_read)
+
+    def _part(self, goodbye: Callable[[], object] | None) -> None:
+        if goodbye is None:
+            self._finish()
+            return
+
+        def part() -> Any:
+            goodbye()
+            return self._client.loop_write()
+
+        self._run(part)
+
+    def _run(self, step: Callable[[], Any]) -> None:
+        """Have paho do something, and see what there is to wait for next."""
+        if self._over:
+            return
+        try:
+            rc = step()
+        except Exception as exc:  # noqa: BLE001 - what it was becomes the reason that the connection ended
+            self._finish(exc)
+            return
+        if rc != SUCCESS or self._client._sock is not self._sock:
+            self._finish()
+        else:
+            self._watch()
+
+    def _watch(self) -> None:
+        client, fd = self._client, self._fd
+        wants_write = bool(client._out_packet) and not self._due
+        if wants_write is not self._writing:
+            self._writing = wants_write
+            if wants_write:
+                self._loop.add_writer(fd, self._write)
+            else:
+                self._loop.remove_writer(fd)
+        may_read = not client._held and not self._owes_too_much()
+        if may_read is not self._reading:
+            self._reading = may_read
+            if may_read:
+                self._loop.add_reader(fd, self._read)
+            else:
+                self._loop.remove_reader(fd)
+
+    def _write_until(self, deadline: float) -> None:
+        """In the loop's thread, which somebody blocks by closing: send what waits."""
+        while not self._over and (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(OSError, ValueError):
+                select.select([], [self._fd], [], min(left, TICK))
+            self._run(self._client.loop_write)
+
+    def _finish(self, error: Exception | None = None) -> None:
+        """The connection has ended: let go of everything, and tell."""
+        if self._over:
+            return
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self.unwatch()
+        with contextlib.suppress(Exception):  # a callback of the application for sockets
+            if self._client._sock is self._sock:
+                self._client._sock_close()
+            elif self._sock is not None:  # closed already, unless somebody could not wait for this loop
+                self._sock.close()
+        try:
+            self._report_end(error)
+        finally:
+            self._ended.set()
