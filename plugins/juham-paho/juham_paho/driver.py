@@ -48,7 +48,7 @@ class Driver(Network):
         if rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise ConnectError(f"cannot connect to {options.describe()}: the connection ended before CONNECT")
         if resident is not None:
-            self._client._resident = resident  # type: ignore[attr-defined]  # as above
+            self._client._resident = self._messages.resident = resident  # type: ignore[attr-defined]  # as above
             self._messages.home = resident.home
             resident.begin()
             return
@@ -83,7 +83,8 @@ class Driver(Network):
         with self._messages.handing_over():
             self._client._reset_sockets()
             self._client._thread = self._thread = self._messages.home = None
-            self._client._resident = self._resident = None  # type: ignore[attr-defined]  # as above
+            self._resident = self._messages.resident = None
+            self._client._resident = None  # type: ignore[attr-defined]  # as above
         if self._backend._connection.closing:
             self._forget()
         self._put_back()

@@ -2,7 +2,7 @@
 
 paho reads a packet in three system calls, and wakes its thread and writes once for each that goes out. Here
 what has arrived is read at once and taken apart in memory, what waits is written together, and who queues a
-packet wakes the thread only if nobody has; in an event loop it is written there. So TCP_NODELAY can be set,
+packet wakes the thread only if nobody has. So TCP_NODELAY can be set,
 without which small packets wait for the other side's delayed acknowledgements. All that a packet means is
 still paho's to know.
 """
@@ -40,7 +40,6 @@ PROTOCOL: Final = MQTTErrorCode.MQTT_ERR_PROTOCOL
 LEAVING: Final = (_ConnectionState.MQTT_CS_DISCONNECTING, _ConnectionState.MQTT_CS_DISCONNECTED)
 PUBLISH: Final = int(MessageType.PUBLISH)
 DISCONNECT: Final = int(MessageType.DISCONNECT)
-_NOWHERE: Final[tuple[int, Any]] = (0, None)
 LONGEST: Final = 268_000_000
 """Bytes of payload past which paho is asked whether the packet is too large."""
 
@@ -284,35 +283,28 @@ class FastClient(Client):
             self._last_msg_out = time.monotonic()
         return rc
 
-    def _take_out(self, farewell: bool) -> tuple[deque[Any], list[Any]]:
-        """Take packets out of the line for one piece, and what is to be sent of each.
-
-        DISCONNECT is the last of a piece or, without ``farewell``, is left: paho's thread ends with it.
-        """
+    def _take_out(self) -> tuple[deque[Any], list[Any]]:
+        """Take packets out of the line for one piece, and what is to be sent of each: DISCONNECT last."""
         waiting = self._out_packet
         batch: deque[Any] = deque()
         parts: list[Any] = []
         size = 0
         while waiting and size < CHUNK:
             packet = waiting.popleft()
-            last = packet["command"] & 0xF0 == DISCONNECT
-            if last and not farewell:
-                waiting.appendleft(packet)
-                break
             batch.append(packet)
             piece: Any = packet["packet"]
             if packet["pos"]:
                 piece = memoryview(piece)[packet["pos"] :]
             parts.append(piece)
             size += len(piece)
-            if last:
+            if packet["command"] & 0xF0 == DISCONNECT:
                 break
         return batch, parts
 
-    def _send_chunk(self, farewell: bool = True) -> MQTTErrorCode:
+    def _send_chunk(self) -> MQTTErrorCode:
         """Send some of the packets that wait, in one piece; put back what the system did not take."""
         waiting = self._out_packet
-        batch, parts = self._take_out(farewell)
+        batch, parts = self._take_out()
         if not parts:
             return AGAIN
         try:

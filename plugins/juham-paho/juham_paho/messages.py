@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from paho.mqtt.client import (
     Client,
@@ -33,6 +33,9 @@ from juham_core.wire.properties import Properties
 from juham_core.wire.property_codec import decode_properties, encode_properties
 from juham_core.wire.reasons import PACKET_IDENTIFIER_NOT_FOUND, UNSPECIFIED_ERROR
 from juham_core.wire.terms import past_wanted
+
+if TYPE_CHECKING:
+    from juham_paho.resident import Resident
 
 log = logging.getLogger("juham.paho")
 
@@ -79,7 +82,9 @@ class Messages:
 
     def __init__(self, backend: JMqtt, client: Client) -> None:
         self.home: int | None = None
-        """The identifier of paho's thread while it runs."""
+        """The identifier of the thread on which the network is served: paho's, or an event loop's."""
+        self.resident: Resident | None = None
+        """Who serves it in an event loop."""
         self._handing_over = threading.RLock()
         self._backend = backend
         self._client = client
@@ -202,9 +207,7 @@ class Messages:
                 kept = client._out_messages.get(mid)
                 if kept is None:  # an earlier process has sent it
                     properties = Packed(message.properties) if message._properties else None
-                    kept = client._out_messages[mid] = _kept(
-                        mid, message.topic.encode(), message, properties
-                    )
+                    kept = client._out_messages[mid] = _kept(mid, message.topic.encode(), message, properties)
                     client._inflight_messages += 1
                 kept.state = mqtt_ms_wait_for_pubcomp
             rc = self._send(PUBREL, mid)
@@ -251,9 +254,10 @@ class Messages:
         if qos == 0:
             self._report(encoded, payload, first, 0, properties)
             return SUCCESS
-        if client._resident is not None and not self._backend._delivery.has_room():  # type: ignore[attr-defined]  # the fast client's
-            client._held = True  # type: ignore[attr-defined]  # as above
-            self._backend._delivery.after(client._resident.go_on_reading)  # type: ignore[attr-defined]  # as above
+        if self.resident is not None and not self._backend._delivery.has_room():
+            # A thread would wait where this is reported; a loop handles it once the handlers have caught up.
+            self.resident.hold()
+            self._backend._delivery.after(self.resident.let_go)
             return SUCCESS
         return self._receive(encoded, payload, first, mid, properties)
 

@@ -1,7 +1,8 @@
 """What paho's network thread does for a backend: reports, and methods in the place of paho's own.
 
 paho's are replaced where they lose something: a socket, a refusal, an exception, the order of messages. All
-reports come from here and from :mod:`juham_paho.messages`, and so from paho's network thread.
+reports come from here and from :mod:`juham_paho.messages`, and so from paho's network thread, or in the event
+loop in which :mod:`juham_paho.resident` does its work.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ NEEDED: Final = (
 
 
 class Network:
-    """The side of one backend and its paho client that paho's thread runs."""
+    """The side of one backend and its paho client that paho's thread runs, or an event loop."""
 
     def __init__(self, backend: JMqtt, client: Client, paho: Any) -> None:
         self._backend = backend
@@ -111,19 +112,20 @@ class Network:
             if whole > most:
                 text = f"a packet of {whole:,} bytes; max_packet_size={most:,} is the most that is taken"
                 raise MalformedPacketError(text, reason_code=PACKET_TOO_LARGE)
-        if self._messages.owes_too_much() and not self._must_read() and self._wait_to_write():
+        if self._messages.owes_too_much() and self._wait_to_write():
             raise BlockingIOError
         return self._originals["_sock_recv"](size)
 
-    def _must_read(self) -> bool:
-        """True where TLS has read something already, of which no select() would tell."""
-        sock: Any = self._socket
-        return sock is None or (hasattr(sock, "pending") and bool(sock.pending()))
-
     def _wait_to_write(self) -> bool:
-        """Give the broker the time to take what it is owed; an event loop sees to that itself."""
+        """Give the broker the time to take what it is owed; False if there is something that must be read.
+
+        What TLS has read already no select() would tell of. An event loop does the waiting itself.
+        """
+        sock: Any = self._socket
+        if sock is None or (hasattr(sock, "pending") and sock.pending()):
+            return False
         if self._resident is None:
-            select.select([], [self._socket], [], _PAUSE)
+            select.select([], [sock], [], _PAUSE)
         return True
 
     def _sock_close(self) -> None:
@@ -223,5 +225,5 @@ class Network:
     def _report(self, report: Callable[..., None], *args: Any, **named: Any) -> None:
         try:
             report(*args, **named)
-        except Exception:  # paho's thread must live on
+        except Exception:  # the connection must live on
             log.exception("%s: could not take a report from paho", self._backend.name)

@@ -21,7 +21,7 @@ from juham_core.errors import ConnectError
 from juham_paho import sockets
 
 TICK: Final = 1.0
-"""Seconds between two looks at the clock, as paho's thread has them."""
+"""Seconds between two looks at the clock, at most; and no more than a quarter of the keepalive."""
 GRACE: Final = 1.0
 """Seconds that a loop gets to notice that a connection is to end, beyond those it has for sending."""
 
@@ -49,7 +49,7 @@ class Resident:
         self._loop = loop
         self._client = client
         self._owes_too_much = owes_too_much
-        self._report_end = ended
+        self._report_end: Callable[[Exception | None], None] | None = ended
         self._sock: Any = None
         self._fd = -1
         self._reading = self._writing = False
@@ -67,8 +67,14 @@ class Resident:
             )
 
     def begin(self) -> None:
-        """Run the connection, whose CONNECT is on its way. Raises ConnectError if the loop is closed."""
-        self._sock = self._client._sock
+        """Run the connection, whose CONNECT is on its way.
+
+        Raises ConnectError if it has ended already, or if the loop is closed.
+        """
+        sock = self._client._sock
+        if sock is None:
+            raise ConnectError("the connection ended before CONNECT was sent")
+        self._sock, self._fd = sock, sock.fileno()
         try:
             self._loop.call_soon_threadsafe(self._begin)
         except RuntimeError as exc:
@@ -91,10 +97,14 @@ class Resident:
             return False
         return True
 
-    def go_on_reading(self) -> None:
-        """The handlers have caught up; from a handler's turn, which this must not be part of."""
+    def hold(self) -> None:
+        """Read no further, and leave the packet that is being handled for later."""
+        self._client._held = True
+
+    def let_go(self) -> None:
+        """End :meth:`hold`; called as a handler is, of which what is read then must be no part."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._go_on_reading)
+            self._loop.call_soon_threadsafe(self._go_on)
 
     def unwatch(self) -> None:
         """Before the socket is closed: have the loop forget it."""
@@ -105,7 +115,7 @@ class Resident:
         self._fd = -1
 
     def keep(self, sock: socket.socket) -> None:
-        """Keep a connection open that the loop is done with: whoever leaves lingers, which the loop cannot."""
+        """Keep the connection, whose socket is about to be closed, for whoever leaves to linger over."""
         with contextlib.suppress(OSError):
             self._last = socket.fromfd(sock.fileno(), sock.family, sock.type)
 
@@ -115,6 +125,8 @@ class Resident:
         Blocks until nothing is left of it, for about ``patience`` seconds; the loop goes on meanwhile, unless
         this is called in it.
         """
+        if self._sock is None:
+            return  # it never came about
         if threading.get_ident() == self.home:
             self._part(goodbye)
             self._write_until(time.monotonic() + patience)
@@ -134,28 +146,30 @@ class Resident:
             self._loop.call_soon_threadsafe(self._finish)
             if self._ended.wait(GRACE):
                 return
-        # A loop that runs no more, or is kept from running: should it ever go on, it closes the socket.
+        # The loop runs no more, or is kept from it. Should it go on, it closes this socket and nobody else's.
+        self._report_end = None
         self._client._sock = None
-        if self._sock is not None:
-            sockets.cut(self._sock)
-            if self._loop.is_closed():
-                self._sock.close()
+        sockets.cut(self._sock)
+        if self._loop.is_closed():
+            self._sock.close()
 
     # --- in the loop ----------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        if self._over:
-            return
-        if self._sock is not None and self._client._sock is self._sock:
-            self._fd = self._sock.fileno()
         self._tick()
         self._run(self._client.loop_read)  # what came with the end of a handshake nobody would tell of
 
     def _tick(self) -> None:
-        self._timer = self._loop.call_later(TICK, self._tick)
+        if self._over:
+            return
+        pause = min(TICK, self._client._keepalive / 4 or TICK)  # the broker may have set another one
+        self._timer = self._loop.call_later(pause, self._tick)
+        self._run(self._look_at_the_clock)
+
+    def _look_at_the_clock(self) -> Any:
         if self._client._held:
             self._client._ping_t = 0.0  # the broker may well have answered: nobody has read it
-        self._run(self._client.loop_misc)
+        return self._client.loop_misc()
 
     def _read(self) -> None:
         self._run(self._client.loop_read)
@@ -164,8 +178,8 @@ class Resident:
         self._due = False  # before looking: what comes from now on is written in another turn
         self._run(self._client.loop_write)
 
-    def _go_on_reading(self) -> None:
-        if self._client._resident is self:
+    def _go_on(self) -> None:
+        if self._client._sock is self._sock:
             self._client._held = False
             self._run(self._client.loop_read)
 
@@ -184,6 +198,9 @@ class Resident:
         """Have paho do something, and see what there is to wait for next."""
         if self._over:
             return
+        if self._client._sock is not self._sock:
+            self._finish()
+            return
         try:
             rc = step()
         except Exception as exc:  # noqa: BLE001 - what it was becomes the reason that the connection ended
@@ -195,6 +212,8 @@ class Resident:
             self._watch()
 
     def _watch(self) -> None:
+        if self._loop.is_closed():
+            return
         client, fd = self._client, self._fd
         wants_write = bool(client._out_packet) and not self._due
         if wants_write is not self._writing:
@@ -229,9 +248,10 @@ class Resident:
         with contextlib.suppress(Exception):  # a callback of the application for sockets
             if self._client._sock is self._sock:
                 self._client._sock_close()
-            elif self._sock is not None:  # closed already, unless somebody could not wait for this loop
+            else:  # closed already, unless somebody could not wait for this loop
                 self._sock.close()
         try:
-            self._report_end(error)
+            if self._report_end is not None:
+                self._report_end(error)
         finally:
             self._ended.set()
