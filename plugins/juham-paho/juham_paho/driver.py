@@ -65,6 +65,7 @@ class Driver(Network):
         if resident is not None:
             self._lingers = deliberate
             resident.leave(self._paho.disconnect if deliberate else None, self._options.close_timeout)
+            self._resident, self._lingers = None, False  # the loop's part is over
         elif own:
             # A receipt's callback or a hook: the thread ends once they have returned.
             if deliberate:
@@ -83,7 +84,7 @@ class Driver(Network):
         with self._messages.handing_over():
             self._client._reset_sockets()
             self._client._thread = self._thread = self._messages.home = None
-            self._resident = self._messages.resident = None
+            self._messages.resident = None
             self._client._resident = None  # type: ignore[attr-defined]  # as above
         if self._backend._connection.closing:
             self._forget()

@@ -2,9 +2,8 @@
 
 paho reads a packet in three system calls, and wakes its thread and writes once for each that goes out. Here
 what has arrived is read at once and taken apart in memory, what waits is written together, and who queues a
-packet wakes the thread only if nobody has. So TCP_NODELAY can be set,
-without which small packets wait for the other side's delayed acknowledgements. All that a packet means is
-still paho's to know.
+packet wakes the thread only if nobody has. So TCP_NODELAY can be set, without which small packets wait for
+the other side's delayed acknowledgements. All that a packet means is still paho's to know.
 """
 
 from __future__ import annotations

@@ -54,9 +54,10 @@ class Resident:
         self._fd = -1
         self._reading = self._writing = False
         self._due = False
-        self._over = False
+        self._over = self._forsaken = False
         self._ended = threading.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._last: socket.socket | None = None
 
     def check_may_open(self) -> None:
@@ -94,6 +95,7 @@ class Resident:
             else:
                 self._loop.call_soon_threadsafe(self._write)
         except RuntimeError:
+            self._due = False  # the next one is to be told, too
             return False
         return True
 
@@ -118,6 +120,8 @@ class Resident:
         """Keep the connection, whose socket is about to be closed, for whoever leaves to linger over."""
         with contextlib.suppress(OSError):
             self._last = socket.fromfd(sock.fileno(), sock.family, sock.type)
+        if self._forsaken:
+            self._drop_last()
 
     def leave(self, goodbye: Callable[[], object] | None, patience: float) -> None:
         """End the connection: after ``goodbye``, which queues DISCONNECT, and what is to be sent before it.
@@ -128,20 +132,26 @@ class Resident:
         if self._sock is None:
             return  # it never came about
         if threading.get_ident() == self.home:
-            self._part(goodbye)
+            self._part(goodbye, patience)
             self._write_until(time.monotonic() + patience)
             self._finish()
         else:
-            self._leave_from_outside(goodbye, patience)
-        last, self._last = self._last, None
+            self._leave_from_outside(goodbye, patience if goodbye else 0.0)
+        last = self._last
         if last is not None:
             sockets.linger(last)
+        self._forsaken = True  # before dropping it: a loop that was kept from running may do so only now
+        self._drop_last()
+
+    def _drop_last(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
             last.close()
 
     def _leave_from_outside(self, goodbye: Callable[[], object] | None, patience: float) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._part, goodbye)
-            if self._ended.wait(GRACE + (patience if goodbye else 0.0)):
+            self._loop.call_soon_threadsafe(self._part, goodbye, patience)
+            if self._ended.wait(GRACE + patience):
                 return
             self._loop.call_soon_threadsafe(self._finish)
             if self._ended.wait(GRACE):
@@ -169,6 +179,11 @@ class Resident:
     def _look_at_the_clock(self) -> Any:
         if self._client._held:
             self._client._ping_t = 0.0  # the broker may well have answered: nobody has read it
+        elif self._reading:
+            # The same, where others have kept the loop from running until just now.
+            rc = self._client.loop_read()
+            if rc != SUCCESS or self._client._sock is not self._sock:
+                return rc
         return self._client.loop_misc()
 
     def _read(self) -> None:
@@ -183,7 +198,7 @@ class Resident:
             self._client._held = False
             self._run(self._client.loop_read)
 
-    def _part(self, goodbye: Callable[[], object] | None) -> None:
+    def _part(self, goodbye: Callable[[], object] | None, patience: float) -> None:
         if goodbye is None:
             self._finish()
             return
@@ -193,6 +208,8 @@ class Resident:
             return self._client.loop_write()
 
         self._run(part)
+        if not (self._over or self._loop.is_closed()):
+            self._patience = self._loop.call_later(patience, self._finish)
 
     def _run(self, step: Callable[[], Any]) -> None:
         """Have paho do something, and see what there is to wait for next."""
@@ -242,8 +259,9 @@ class Resident:
         if self._over:
             return
         self._over = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._patience):
+            if timer is not None:
+                timer.cancel()
         self.unwatch()
         with contextlib.suppress(Exception):  # a callback of the application for sockets
             if self._client._sock is self._sock:

@@ -110,11 +110,18 @@ class Websocket(Forwarder):
         size = head[1] & 0x7F
         if size == 126:
             (size,) = struct.unpack("!H", exactly(near, 2))
+        elif size == 127:
+            (size,) = struct.unpack("!Q", exactly(near, 8))
         mask = exactly(near, 4)
         return bytes(byte ^ mask[i % 4] for i, byte in enumerate(exactly(near, size)))
 
     def outward(self, data: bytes) -> bytes:
-        size = struct.pack("!B", len(data)) if len(data) < 126 else b"\x7e" + struct.pack("!H", len(data))
+        if len(data) < 126:
+            size = struct.pack("!B", len(data))
+        elif len(data) < 65_536:
+            size = struct.pack("!BH", 126, len(data))
+        else:
+            size = struct.pack("!BQ", 127, len(data))
         return b"\x82" + size + data
 
 

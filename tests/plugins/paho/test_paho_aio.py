@@ -13,7 +13,7 @@ import pytest
 import trustme
 from forwarders import Websocket
 from scripted import Conversation, ScriptedPeer
-from waiting import PATIENCE
+from waiting import PATIENCE, eventually
 
 import juham_core as juham
 from juham_core.errors import ConnectError
@@ -49,6 +49,10 @@ async def connected(kind, peer, **options):
 
 async def soon(awaitable):
     return await asyncio.wait_for(awaitable, SLOW)
+
+
+def threads_of_juham():
+    return [thread for thread in threading.enumerate() if thread.name.startswith(("juham", "paho"))]
 
 
 def run(main):
@@ -239,6 +243,8 @@ def test_a_broker_that_takes_nothing_cannot_hold_up_the_close(kind, peer):
             began = time.monotonic()
             await mqtt.close()
             assert time.monotonic() - began < 10
+            # The closing thread ends once it has told the loop so.
+            assert await asyncio.to_thread(eventually, lambda: not threads_of_juham())
 
     run(main)
 
