@@ -22,10 +22,11 @@ from juham_core.wire.terms import Subscription
 from juham_paho import sockets
 from juham_paho.network import Network
 from juham_paho.properties import subscribe_options, to_paho
-from juham_paho.resident import Resident, can_host
 
 if TYPE_CHECKING:
     import asyncio
+
+    from juham_paho.resident import Resident
 
 
 class Driver(Network):
@@ -101,6 +102,8 @@ class Driver(Network):
         """
         if self._callers_loop is None or self._options.transport == "websockets":
             return None
+        from juham_paho.resident import Resident, can_host  # noqa: PLC0415  # asyncio is there, and only now
+
         loop, home = self._callers_loop
         if not (can_host(loop) and hasattr(self._client, "_resident")):
             return None

@@ -7,14 +7,13 @@ loop in which :mod:`juham_paho.resident` does its work.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import select
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from paho.mqtt.client import (
     Client,
@@ -33,7 +32,11 @@ from juham_core.wire.reasons import KEEP_ALIVE_TIMEOUT, PACKET_TOO_LARGE, UNSPEC
 from juham_paho import settings, sockets
 from juham_paho.messages import Messages
 from juham_paho.properties import to_core
-from juham_paho.resident import Resident
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from juham_paho.resident import Resident
 
 log = logging.getLogger("juham.paho")
 

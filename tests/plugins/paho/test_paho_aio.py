@@ -286,7 +286,7 @@ def test_connecting_in_the_loop_itself_would_block_it(kind, peer):
 
 
 def test_a_loop_that_knows_no_sockets_leaves_them_to_pahos_thread(kind, peer, monkeypatch):
-    monkeypatch.setattr("juham_paho.driver.can_host", lambda _loop: False)  # such as Windows' proactor
+    monkeypatch.setattr("juham_paho.resident.can_host", lambda _loop: False)  # such as Windows' proactor
 
     async def main():
         async with connected(kind, peer) as (mqtt, conversation):
