@@ -203,12 +203,14 @@ class LoopDispatcher(Dispatcher):
         if self._due or not self._started:
             return
         self._due = True
-        if threading.get_ident() == self._home:
-            self._loop.call_soon(self._run)
-        else:
-            self._by_others = True
-            with contextlib.suppress(RuntimeError):  # the loop is closed
+        try:
+            if threading.get_ident() == self._home:
+                self._loop.call_soon(self._run)
+            else:
+                self._by_others = True
                 self._loop.call_soon_threadsafe(self._run)
+        except RuntimeError:  # the loop is closed: nobody makes any further call
+            self._due = False
 
     def _run(self) -> None:
         self._due = False  # before looking: what comes from now on wakes the loop again

@@ -16,7 +16,7 @@ from scripted import Conversation, ScriptedPeer
 from waiting import PATIENCE, eventually
 
 import juham_core as juham
-from juham_core.errors import ConnectError
+from juham_core.errors import ConnectError, NotConnectedError
 from juham_core.wire import Disconnect, Pingreq, Pingresp, Puback, Publish, Suback, Subscribe, encode
 
 pytestmark = pytest.mark.parametrize("kind", ["paho", "paho2"])
@@ -32,8 +32,7 @@ def peer():
     listening.close()
 
 
-@asynccontextmanager
-async def connected(kind, peer, **options):
+async def connect(kind, peer, **options):
     client = juham.create(kind)
     client.configure(**{**peer.options, "max_inflight": 100, "close_timeout": 1.0, **options})
     mqtt = juham.aio.AsyncMqtt(client)
@@ -41,6 +40,12 @@ async def connected(kind, peer, **options):
     conversation = await asyncio.to_thread(peer.take_up)
     await asyncio.to_thread(conversation.accept)
     await connecting
+    return mqtt, conversation
+
+
+@asynccontextmanager
+async def connected(kind, peer, **options):
+    mqtt, conversation = await connect(kind, peer, **options)
     try:
         yield mqtt, conversation
     finally:
@@ -218,7 +223,7 @@ def test_while_the_handlers_are_slow_no_more_waits_than_may_and_keepalive_goes_o
             mqtt.on_message = on_message
             await mqtt.subscribe("a", 1)
             deadline = time.monotonic() + SLOW
-            while talker.pings < 3:  # one who has read no PINGRESP would have given up after the first
+            while talker.pings < 2:  # one who has read no PINGRESP would have given up after the first
                 assert time.monotonic() < deadline
                 assert mqtt.client.statistics.received <= 21  # one has gone to the handler
                 await asyncio.sleep(0.02)
@@ -250,8 +255,9 @@ def test_a_broker_that_takes_nothing_cannot_hold_up_the_close(kind, peer):
     run(main)
 
 
-def test_closing_while_the_loop_is_kept_from_running_harms_no_later_connection(kind, peer):
+def test_closing_while_the_loop_is_kept_from_running_harms_no_later_connection(kind, peer, monkeypatch):
     """What the loop finds when it goes on, it does to the old socket alone."""
+    monkeypatch.setattr("juham_paho.resident.GRACE", 0.1)
 
     async def main():
         async with connected(kind, peer, close_timeout=0.2) as (mqtt, conversation):
@@ -268,6 +274,125 @@ def test_closing_while_the_loop_is_kept_from_running_harms_no_later_connection(k
             publishing = asyncio.create_task(mqtt.publish("a", "x", 1))
             assert await asyncio.to_thread(conversation.take) == "x"
             await soon(publishing)
+
+    run(main)
+
+
+def test_closing_from_another_thread_while_the_loop_sleeps(kind, peer):
+    async def main():
+        async with connected(kind, peer) as (mqtt, conversation):
+            await mqtt.publish("a", "last")
+            closing = asyncio.create_task(asyncio.to_thread(mqtt.client.disconnect_from_server))
+            assert (await asyncio.to_thread(conversation.expect, Publish)).payload == b"last"
+            assert await asyncio.to_thread(conversation.ended)
+            conversation.close()
+            await soon(closing)
+
+    run(main)
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["called", "awaited"])
+def test_closing_inside_a_handler(kind, peer, awaited):
+    async def main():
+        async with connected(kind, peer) as (mqtt, conversation):
+            closed = asyncio.Event()
+
+            def call(*_):
+                mqtt.client.disconnect_from_server()
+                closed.set()
+
+            async def wait(*_):
+                await mqtt.close()
+                closed.set()
+
+            mqtt.on_message = wait if awaited else call
+            conversation.send(Publish("a", b"x", qos=1, packet_id=1), Publish("a", b"y"))
+            ending = asyncio.create_task(asyncio.to_thread(said_until_the_end, conversation))
+            await soon(closed.wait())
+            assert [type(packet) for packet in await soon(ending)] == [Puback, Disconnect]
+            assert mqtt.client._driver._socket is None
+
+    run(main)
+
+
+def said_until_the_end(conversation):
+    packets = list(iter(conversation.next, None))
+    conversation.close()
+    return packets
+
+
+def test_a_loop_that_is_closed_while_the_client_is_connected(kind, peer):
+    loop = asyncio.new_event_loop()
+    mqtt, conversation = loop.run_until_complete(connect(kind, peer))
+    client = mqtt.client
+    sock = client._driver._socket
+    loop.close()
+    for _ in range(2):  # a first call that fails must not hide the second
+        with pytest.raises(NotConnectedError):
+            client.publish("a", "x").wait(PATIENCE)
+    waiting = client.publish("a", "x", 1)
+    closing = threading.Thread(target=client.disconnect_from_server)
+    closing.start()
+    closing.join(SLOW)
+    assert not closing.is_alive()
+    assert sock.fileno() == -1
+    assert conversation.next() is None
+    with pytest.raises(NotConnectedError):
+        waiting.wait(PATIENCE)
+
+
+def test_a_loop_that_is_closed_while_the_client_is_connected_still_says_goodbye_in_its_thread(kind, peer):
+    loop = asyncio.new_event_loop()
+    mqtt, conversation = loop.run_until_complete(connect(kind, peer))
+    loop.close()
+    ending = threading.Thread(target=said_until_the_end, args=[conversation])
+    ending.start()
+    mqtt.client.disconnect_from_server()
+    ending.join(SLOW)
+    assert not ending.is_alive()
+    assert mqtt.client._driver._socket is None
+
+
+def test_a_loop_kept_from_running_for_longer_than_keepalive_reads_before_it_judges(kind, peer):
+    """PINGRESP has come meanwhile: the clock alone would say that it has not."""
+
+    async def main():
+        async with connected(kind, peer, keepalive=1) as (mqtt, conversation):
+            loop, resident = asyncio.get_running_loop(), mqtt.client._driver._resident
+            over = asyncio.Event()
+
+            def keep_from_running():
+                ping = conversation._sock.recv(100)
+                assert ping == encode(Pingreq(), 4)
+                conversation.send(Pingresp())
+                threading.Event().wait(2.5)
+                over.set()
+
+            while not mqtt.client._driver._client._ping_t:
+                await asyncio.sleep(0.01)
+            # In the same turn as the look at the clock, and before it.
+            loop.call_at(resident._timer.when() - 1e-10, keep_from_running)
+            await soon(over.wait())
+            publishing = asyncio.create_task(mqtt.publish("a", "x", 1))
+            assert await asyncio.to_thread(conversation.take) == "x"
+            await soon(publishing)
+            assert mqtt.client.statistics.connects == 1
+
+    run(main)
+
+
+def test_what_comes_after_a_broken_connection_has_no_thread_either(kind, peer):
+    async def main():
+        before = threads_of_juham()
+        async with connected(kind, peer, reconnect_min=0.01) as (mqtt, first):
+            publishing = asyncio.create_task(mqtt.publish("a", "x", 1))
+            await asyncio.to_thread(first.expect, Publish)
+            first.reset()
+            second = await asyncio.to_thread(peer.take_up)
+            await asyncio.to_thread(second.accept)
+            assert await asyncio.to_thread(second.take) == "x"
+            await soon(publishing)
+            assert await asyncio.to_thread(eventually, lambda: threads_of_juham() <= before)
 
     run(main)
 
