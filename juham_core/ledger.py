@@ -191,7 +191,8 @@ class Ledger:
     def answered(self, request: SubscribeRequest, codes: list[int], why: str = "") -> list[str]:
         """Enter the broker's codes; return the filters that it had granted before and refuses now.
 
-        ``why`` is the broker's reason string.
+        ``why`` is the broker's reason string. Receipts that have waited for what this request brings, such as
+        those of a subscribe that came while a connection was being set up, are the request's from now on.
 
         A filter refused at its first attempt is struck out: it was reported, and would be refused again. One
         that had been granted is kept, and tried again with the next connection.
@@ -213,7 +214,8 @@ class Ledger:
             receipts = list(request.receipts)
             for name in verdict:
                 receipts += self._orphans.pop(name, [])
-        for receipt in dict.fromkeys(receipts):
+        request.receipts = list(dict.fromkeys(receipts))
+        for receipt in request.receipts:
             receipt._answer(verdict, why)
         return lost
 

@@ -460,12 +460,13 @@ class Backend(ABC):
                 self._ledger.orphan([request])  # the next connection asks again
                 self._lost(MalformedPacketError(text))
                 return
+            own = tuple(request.receipts)
             lost = self._ledger.answered(request, codes, (properties and properties.reason_string) or "")
             if lost:
                 log.error("%s: the broker no longer grants %s", self.name, ", ".join(lost))
             if "on_subscribe" in self._event_handlers:
                 for receipt in request.receipts:
-                    answer_codes = receipt._codes(codes)
+                    answer_codes = receipt._codes(codes if receipt in own else [])
                     if answer_codes:
                         self._delivery.answered("on_subscribe", receipt.mid, answer_codes, properties)
         else:

@@ -7,7 +7,7 @@ import threading
 import weakref
 
 import pytest
-from waiting import PATIENCE, Inbox, Recorder
+from waiting import PATIENCE, Inbox, OldShape, Recorder
 
 import juham_core as juham
 from juham_core.memory import JMemory
@@ -183,6 +183,22 @@ def test_of_two_threads_the_broker_hears_in_the_order_of_the_ledger(client, monk
         client.publish(topic, topic, qos=1)
     expected = [*client.subscriptions.keys() & {"a"}, "end"]
     assert inbox.texts(len(expected)) == expected
+
+
+def test_on_subscribe_tells_of_what_the_connection_brought_along(client):
+    """Subscribed to before there was a connection, or while it was being set up: the ledger sends that."""
+    client.on_subscribe = answers = OldShape()
+    client.loop_start()
+    receipts = [client.subscribe([("a", 0), ("b", 1)]), client.subscribe("c", qos=2)]
+    connected(client)
+    told = [answers.next()[2:] for _ in receipts]
+    assert sorted((mid, list(codes)) for mid, codes in told) == [
+        (receipts[0].mid, [0, 1]),
+        (receipts[1].mid, [2]),
+    ]
+    client.subscribe("d").wait(5)
+    answers.next()
+    assert not answers.count  # each was told of once
 
 
 def test_a_close_that_is_interrupted_leaves_nothing_open(client, monkeypatch):
