@@ -1,24 +1,25 @@
 """AsyncioFace: an AsyncMqtt in the place of a JMqtt, so that the same cases try the asyncio face.
 
 What a case calls runs as a coroutine in an event loop of its own; the case's thread waits for it. Handlers
-are coroutines to the loop: what a case has them do runs in a thread, for it may block.
+are coroutines to the loop: what a case has them do runs in a thread, for it may block. With
+``handlers="inline"`` they are functions, called in the loop, and what they ask for is asked of the client
+underneath, as a function has to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import queue
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Final
 
 from juham_core.aio import AsyncMqtt
 from juham_core.connection import State
+from juham_core.dispatch import INLINE
 from juham_core.errors import (
-    ConnectError,
     InvalidArgumentError,
     NotSupportedError,
     OptionError,
@@ -27,7 +28,8 @@ from juham_core.errors import (
 )
 from juham_core.jmqtt import JMqtt
 from juham_core.message import RC_NO_CONN, Receipt
-from juham_core.testing.waiting import Recorder
+from juham_core.testing.asyncio_home import BOUND, Home
+from juham_core.testing.waiting import Quick, awaits_something
 
 AT_THE_CALL: Final = (InvalidArgumentError, NotSupportedError, OptionError, QueueFullError, TypeError)
 """What JMqtt raises at the call and AsyncMqtt where it is awaited; anything else is in the receipt."""
@@ -35,10 +37,10 @@ EVENTS: Final = (
     *("on_connect", "on_disconnect", "on_message"),
     *("on_publish", "on_subscribe", "on_unsubscribe"),
 )
-_BOUND: Final = 60.0
-"""Seconds that a loop may take for what it does at once."""
-_PATIENCE: Final = 5.0
-"""Seconds for what a case has begun and not waited for, once its client is closed."""
+_AT_A_TIME: Final = 64
+"""Tasks that are begun in one turn of the loop."""
+_DONE: Final[Future[None]] = Future()
+_DONE.set_result(None)
 
 
 class AsyncioFace:
@@ -51,6 +53,9 @@ class AsyncioFace:
         self._changing = threading.Lock()
         self._closing = False
         self._new = True
+        self._holding = threading.Lock()  # guards the next two
+        self._looping = False
+        self._up = False
         self._connecting: Future[None] | None = None
         self._opened: Future[None] = Future()
         self._receipts: dict[object, Receipt] = {}
@@ -73,18 +78,31 @@ class AsyncioFace:
             self.client.configure(**{**dict(zip(names, args, strict=False)), **named})
         over = self.client._connection.state in (State.STOPPED, State.CLOSED)
         if self._connecting is not None and self._connecting.done() and over:
-            self.disconnect_from_server()  # AsyncMqtt has failed to connect, or has given up
-        if self._connecting is not None:
-            raise ConnectError(f"the client {self.client.name!r} connects or is connected")
-        self._opened = Future()
-        self._new = False
+            self._leave()  # AsyncMqtt has failed to connect, or has given up
         with self._changing:
-            self._closing = False
-            home = self._home = Home()
-            self._connecting = home.begin(self.mqtt.connect)
-            self._connecting.add_done_callback(self._end_opening)
-        self._opened.result(_BOUND)
+            home, taken = self._home, self._home is not None
+            if home is None:
+                self._closing = self._new = False
+                self._opened = Future()
+                home = self._home = Home()
+                connecting = self._connecting = home.begin(self._connect)
+        if taken:
+            home.begin(self.mqtt.connect).result(BOUND)  # it is for AsyncMqtt to refuse
+            return 0
+        connecting.add_done_callback(self._end_opening)
+        self._opened.result(BOUND)
         return 0
+
+    async def _connect(self) -> None:
+        try:
+            await self.mqtt.connect()
+        except BaseException:
+            self._new = True
+            raise
+        with self._holding:
+            self._up = True
+            if not self._looping:
+                self.client.loop_stop()
 
     def wait_until_connected(self, timeout: float | None = None) -> None:
         """Wait for the coroutine, which waits for the verdict."""
@@ -93,7 +111,7 @@ class AsyncioFace:
             self.client.wait_until_connected(timeout)
             return
         try:
-            connecting.result(_BOUND if timeout is None else timeout)
+            connecting.result(BOUND if timeout is None else timeout)
         except (TimeoutError, FutureTimeoutError):  # the client's own errors of that kind are no futures'
             if connecting.done():
                 raise
@@ -104,11 +122,35 @@ class AsyncioFace:
         return self.mqtt.is_connected()
 
     def loop_start(self) -> int:
-        """Nothing: the handlers run in the event loop once connected."""
+        """Let the handlers run, as AsyncMqtt does once connected; here they wait for whoever asks for it."""
+        with self._holding:
+            self._looping = True
+            if self._up:
+                self.client.loop_start()
+        return 0
+
+    def loop_stop(self) -> int:
+        """Let no further handler run, by the client underneath."""
+        with self._holding:
+            self._looping = False
+        home = self._home
+        if home is not None and home.inside_handler:  # which is in the loop, but for what may block
+
+            async def stop() -> None:
+                self.client.loop_stop()
+
+            home.await_here(stop)
+        else:
+            self.client.loop_stop()
         return 0
 
     def disconnect_from_server(self) -> None:
         """Await ``AsyncMqtt.close``, and end the loop."""
+        self._leave()
+        with self._holding:
+            self._looping = False
+
+    def _leave(self) -> None:
         with self._changing:
             home, closing = self._home, self._closing
             self._closing = home is not None
@@ -116,6 +158,8 @@ class AsyncioFace:
             self.client.disconnect_from_server()
             return
         home.await_here(self.mqtt.close)
+        with self._holding:
+            self._up = False
         self._connecting = self._home = None
         home.end()
 
@@ -151,21 +195,59 @@ class AsyncioFace:
         names = ("qos", "retain", "properties")
         given = {**dict(zip(names, args, strict=False)), **named}
         data = msg if payload is None else payload
-        if self._new:  # AsyncMqtt leaves what comes before the connection to the client underneath
+        if self._by_client:
             return self.client.publish(topic, data, **given)
         return self._ask(lambda: self.mqtt.publish(topic, data, **given))
 
     def subscribe(self, topic: Any, qos: int = 0, options: Any = None) -> Any:
         """Begin ``AsyncMqtt.subscribe``."""
-        if self._new:
+        if self._by_client:
             return self.client.subscribe(topic, qos, options)
         return self._ask(lambda: self.mqtt.subscribe(topic, qos, options), here=True)
 
     def unsubscribe(self, topic: Any) -> Any:
         """Begin ``AsyncMqtt.unsubscribe``."""
-        if self._new:
+        if self._by_client:
             return self.client.unsubscribe(topic)
         return self._ask(lambda: self.mqtt.unsubscribe(topic))
+
+    @property
+    def _by_client(self) -> bool:
+        """AsyncMqtt leaves to the client underneath what comes before the connection, or from a function."""
+        return self._new or (self._home is not None and self._home.is_here)
+
+    def publish_many(self, topic: str, payloads: Iterable[Any], qos: int) -> list[FaceReceipt]:
+        """Publish in the loop, with a task each; at QoS 0 in one, which awaits one after the other."""
+        home = self._home
+        assert home is not None
+
+        async def begin() -> list[FaceReceipt]:
+            if not qos:
+                return [FaceReceipt(await self.mqtt.publish(topic, each), _DONE) for each in payloads]
+            tasks = []
+            for number, payload in enumerate(payloads):
+                task = asyncio.get_running_loop().create_task(self.mqtt.publish(topic, payload, qos))
+                home.asking.add(task)
+                tasks.append(task)
+                if number % _AT_A_TIME == 0:
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)  # each has had its first step
+            home.asking.difference_update(tasks)
+            receipts = []
+            for task in tasks:
+                receipt = self._receipts.pop(task, None)
+                if task.done():
+                    task.result()
+                receipts.append(FaceReceipt(receipt or Receipt(), TaskOutcome(home, task)))
+            return receipts
+
+        return home.begin(begin).result(BOUND)  # type: ignore[no-any-return]  # of whatever was begun
+
+    def have_awaited(self, make: Callable[[AsyncMqtt], Coroutine[Any, Any, Any]]) -> Any:
+        """Have a coroutine of the case's own awaited in the client's loop; return what it returns."""
+        home = self._home
+        assert home is not None
+        return home.begin(lambda: make(self.mqtt)).result()
 
     def _ask(self, make: Callable[[], Coroutine[Any, Any, Any]], *, here: bool = False) -> FaceReceipt:
         """Begin it; ``here``: inside a handler, have that one's coroutine await it."""
@@ -194,9 +276,10 @@ class AsyncioFace:
     def _keeping(self, call: Callable[..., Receipt]) -> Callable[..., Receipt]:
         def keep(*args: Any, **named: Any) -> Receipt:
             receipt = call(*args, **named)
-            task = asyncio.current_task() if self._home is not None else None
-            if self._home is not None and task in self._home.asking:
-                self._receipts[task] = receipt
+            home = self._home
+            task = home.current_task() if home is not None else None
+            if home is not None and task in home.asking:
+                self._receipts.setdefault(task, receipt)  # a subscribe that is given up asks for more
             return receipt
 
         return keep
@@ -230,11 +313,13 @@ class FaceHandler:
         self._face = face
 
     def __call__(self, _mqtt: AsyncMqtt, *args: Any) -> Any:
-        if isinstance(self.__wrapped__, Recorder):
-            return self.__wrapped__(self._face, *args)
+        handler = self.__wrapped__
+        inline = self._face.client.options.handlers == INLINE and not awaits_something(handler)
+        if inline or isinstance(getattr(handler, "__self__", handler), Quick):
+            return handler(self._face, *args)
         home = self._face._home
         assert home is not None
-        return home.in_handlers_thread(functools.partial(self.__wrapped__, self._face, *args))
+        return home.in_handlers_thread(functools.partial(handler, self._face, *args))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FaceHandler) and self.__wrapped__ == other.__wrapped__
@@ -243,10 +328,34 @@ class FaceHandler:
         return hash(self.__wrapped__)
 
 
+class TaskOutcome:
+    """A task of the loop, to other threads; with a future for each, thousands would take much memory."""
+
+    __slots__ = ("_home", "_task")
+
+    def __init__(self, home: Home, task: asyncio.Task[Any]) -> None:
+        self._home = home
+        self._task = task
+
+    def done(self) -> bool:
+        """True once the task has ended."""
+        return self._task.done()
+
+    def exception(self) -> BaseException | None:
+        """What the task has raised."""
+        return asyncio.CancelledError() if self._task.cancelled() else self._task.exception()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the task, and raise what it has raised."""
+        if not self._task.done():
+            self._home.once_done(self._task).result(timeout)
+        return self._task.result()
+
+
 class FaceReceipt:
     """What a receipt is to a case: the client's own, with the coroutine that awaits it."""
 
-    def __init__(self, receipt: Receipt, task: Future[Any]) -> None:
+    def __init__(self, receipt: Receipt, task: Future[Any] | TaskOutcome) -> None:
         self.receipt = receipt
         self.task = task
 
@@ -298,129 +407,3 @@ class FaceReceipt:
             self.wait(timeout)
         except ReceiptTimeoutError:
             return
-
-
-class Home:
-    """An event loop in a thread, and the thread in which the handlers of its client do their work."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self.asking: set[asyncio.Task[Any] | None] = set()
-        """Tasks that run what a case has asked for."""
-        self.handlers_task: asyncio.Task[Any] | None = None
-        self._works: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._wishes: asyncio.Queue[Any] | None = None
-        self._ending = False
-        self._worker: threading.Thread | None = None
-        self._thread = threading.Thread(target=self._run, name="face-loop", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-            left = asyncio.all_tasks(self._loop)
-            if left:
-                self._loop.run_until_complete(asyncio.wait(left, timeout=_PATIENCE))
-            self._loop.run_until_complete(asyncio.sleep(0))  # whoever waits for what has just ended is told
-        finally:
-            asyncio.set_event_loop(None)
-            self._loop.close()
-            self._works.put(None)
-
-    def begin(self, make: Callable[[], Coroutine[Any, Any, Any]]) -> Future[Any]:
-        """Begin a coroutine; from any thread but the loop's."""
-        return asyncio.run_coroutine_threadsafe(make(), self._loop)
-
-    def begin_now(self, make: Callable[[], Coroutine[Any, Any, Any]]) -> tuple[Future[Any], object]:
-        """Begin a coroutine, and return once it has ended or awaits something; with its task."""
-        begun: Future[asyncio.Task[Any]] = Future()
-        outcome: Future[Any] = Future()
-
-        def begin() -> None:
-            task = self._loop.create_task(make())
-            self.asking.add(task)
-            task.add_done_callback(ended)
-            self._loop.call_soon(look, task)  # after its first step, which create_task has put before
-
-        def look(task: asyncio.Task[Any]) -> None:
-            if task.done():
-                ended(task)
-            begun.set_result(task)
-
-        def ended(task: asyncio.Task[Any]) -> None:
-            self.asking.discard(task)
-            if not outcome.done():
-                error = asyncio.CancelledError() if task.cancelled() else task.exception()
-                if error is not None:
-                    outcome.set_exception(error)
-                else:
-                    outcome.set_result(task.result())
-
-        self._loop.call_soon_threadsafe(begin)
-        return outcome, begun.result(_BOUND)
-
-    @property
-    def inside_handler(self) -> bool:
-        """True on the thread in which a handler does its work."""
-        return threading.current_thread() is self._worker
-
-    def await_here(self, make: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        """Wait for a coroutine; inside a handler, have the handler's own coroutine await it."""
-        if self.inside_handler and self._wishes is not None:
-            granted: Future[None] = Future()
-            self._loop.call_soon_threadsafe(self._wishes.put_nowait, (make, granted))
-            granted.result(_BOUND)
-        else:
-            self.begin(make).result(_BOUND)
-
-    async def in_handlers_thread(self, work: Callable[[], Any]) -> None:
-        """Have a handler do its work, and grant meanwhile what it wishes to have awaited."""
-        wishes: asyncio.Queue[Any] = asyncio.Queue()
-        self._wishes = wishes
-        raised: list[BaseException] = []
-        ended = (None, None)
-
-        def call() -> None:
-            try:
-                work()
-            except BaseException as exc:  # noqa: BLE001 - raised again in the coroutine
-                raised.append(exc)
-            try:
-                self._loop.call_soon_threadsafe(wishes.put_nowait, ended)
-            except RuntimeError:  # the handler has outlived the client
-                return
-
-        if self._worker is None:
-            self._worker = threading.Thread(target=self._work, name="face-handlers", daemon=True)
-            self._worker.start()
-        self._works.put(call)
-        while (wish := await wishes.get()) is not ended:
-            make, granted = wish
-            self.handlers_task = asyncio.current_task()
-            self.asking.add(self.handlers_task)
-            try:
-                await make()
-                granted.set_result(None)
-            except Exception as exc:  # noqa: BLE001 - the handler's own, where it waits
-                granted.set_exception(exc)
-            finally:
-                self.asking.discard(self.handlers_task)
-        if self._ending:
-            self._loop.call_soon(self._loop.stop)
-        if raised:
-            raise raised[0]
-
-    def _work(self) -> None:
-        while (work := self._works.get()) is not None:
-            work()
-
-    def end(self) -> None:
-        """Stop the loop; inside a handler, once that has returned."""
-        if self.inside_handler:
-            self._ending = True
-            return
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_BOUND)
-        if self._worker is not None:
-            self._worker.join(_BOUND)

@@ -9,7 +9,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -107,6 +107,8 @@ class Kit:
         """A client that the broker has accepted, its handlers running."""
         if client is None:
             client = self.create(**options)
+        if self.seen_by_hooks(client) is not client:
+            client.loop_start()  # as AsyncMqtt does once it is connected, with no moment between
         client.connect_to_server()
         client.wait_until_connected(self.patience)
         client.loop_start()
@@ -120,6 +122,17 @@ class Kit:
     def tries_again(self, client: JMqtt) -> bool:
         """After a first attempt that failed JMqtt tries again by itself; AsyncMqtt leaves that to others."""
         return self.seen_by_hooks(client) is client
+
+    def all_or_nothing(self, client: JMqtt) -> bool:
+        """If the broker refuses some of several filters, AsyncMqtt gives up the others; JMqtt keeps them."""
+        return self.seen_by_hooks(client) is not client
+
+    @staticmethod
+    def publish_many(client: Any, topic: str, payloads: Iterable[Any], qos: int) -> list[Any]:
+        """Publish one after the other, and return the receipts; through asyncio, without leaving the loop."""
+        if isinstance(client, AsyncioFace):
+            return list(client.publish_many(topic, payloads, qos))
+        return [client.publish(topic, payload, qos=qos) for payload in payloads]
 
     def subscribe(self, client: JMqtt, topic: Any, qos: int = 1, **how: Any) -> None:
         """Subscribe and wait until the broker has granted it."""

@@ -15,7 +15,22 @@ LATE: Final = 0.03
 """Seconds within which a call that must not be made is made, by a backend that makes it."""
 
 
-class Recorder:
+class Quick:
+    """Whose methods are handlers that never block: through asyncio they are called in the event loop."""
+
+
+def awaits(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a handler that has something awaited: through asyncio a coroutine, inline or not."""
+    handler.awaits = True  # type: ignore[attr-defined]  # a function may have attributes
+    return handler
+
+
+def awaits_something(handler: Callable[..., Any]) -> bool:
+    """Whether a handler is marked so."""
+    return getattr(handler, "awaits", False)
+
+
+class Recorder(Quick):
     """A handler that keeps the arguments of its calls, to be taken out in order."""
 
     def __init__(self) -> None:

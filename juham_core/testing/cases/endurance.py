@@ -15,6 +15,7 @@ from typing import Any
 from juham_core.jmqtt import JMqtt
 from juham_core.testing.definition import FAULTS, case
 from juham_core.testing.kit import Kit
+from juham_core.testing.waiting import Quick
 
 _CYCLES = 200
 _QOS_0 = 100_000
@@ -137,7 +138,7 @@ class EnduranceCases:
         _repeat(cycle, 4)
 
 
-class _Total:
+class _Total(Quick):
     """A handler that counts, and keeps no message; ``wrong`` are payloads that were not what was expected."""
 
     def __init__(self, expected: Iterator[int] | None = None) -> None:
@@ -175,8 +176,8 @@ def _stream(kit: Kit, count: int, qos: int) -> None:
     window = min(_WINDOW, count // 10)
 
     def cycle() -> None:
-        for _ in range(window):
-            client.publish(kit.topic, f"{next(numbers):010}".ljust(_PAYLOAD), qos=qos)
+        payloads = (f"{number:010}".ljust(_PAYLOAD) for number in itertools.islice(numbers, window))
+        kit.publish_many(client, kit.topic, payloads, qos)
         total.wait_for(window, 3 * kit.patience)
 
     sent = window * _repeat(cycle, count // window)

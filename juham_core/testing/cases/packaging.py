@@ -6,7 +6,6 @@ import importlib.metadata
 import importlib.resources
 import inspect
 import re
-from typing import Any
 
 import juham_core
 from juham_core import discovery, factory
@@ -19,6 +18,20 @@ from juham_core.testing.definition import NONE, case
 from juham_core.testing.kit import Kit
 
 _WORD = "s3cret-word"
+_MAKES = "import juham_core as juham; juham.create(%r)"
+_MAKES_AWAITING = """
+import asyncio
+import juham_core as juham
+
+async def main():
+    try:
+        async with juham.aio.connect(backend=%r, reconnect=False%s):
+            pass
+    except juham.ConnectError:  # nobody listens there
+        pass
+
+asyncio.run(main())
+"""
 _PROTOCOLS = ("mqtt_311", "mqtt_5")
 _TRANSPORTS = ("tcp", "websockets", "unix_sockets", "in_process")
 
@@ -92,8 +105,9 @@ class PackagingCases:
             for info in factory.backends()
             if info.distribution != mine.distribution and not info.module.startswith("juham_core.")
         }
-        code = f"import juham_core as juham; juham.create({mine.name!r})"
-        assert others.isdisjoint(effects_of(code).modules), "another backend was imported"
+        made = effects_of(_making(kit, mine.name)).modules
+        assert mine.module.partition(":")[0] in made, "nothing was made"
+        assert others.isdisjoint(made), "another backend was imported"
         listed = effects_of("import juham_core as juham; juham.backends()").modules
         assert mine.module.partition(":")[0] not in listed or "juham_core" in mine.module
 
@@ -199,7 +213,7 @@ class PackagingCases:
     def shown(self, kit: Kit) -> None:
         """A client's repr tells class and name, and no password."""
         client = kit.create("boiler", username="anna", password=_WORD)
-        assert type(client).__name__ in repr(client)
+        assert type(kit.seen_by_hooks(client)).__name__ in repr(client)
         assert "boiler" in repr(client)
         assert _WORD not in repr(client) + str(client)
 
@@ -216,8 +230,16 @@ def _info(kit: Kit) -> discovery.BackendInfo:
 
 
 def _importing(kit: Kit) -> str:
-    found: Any = type(kit.create())
-    return f"import {found.__module__}"
+    client = kit.create()
+    module = type(kit.seen_by_hooks(client)).__module__
+    return f"import {module}" if kit.seen_by_hooks(client) is client else f"import juham_core.aio, {module}"
+
+
+def _making(kit: Kit, name: str) -> str:
+    client = kit.create()
+    if kit.seen_by_hooks(client) is client:
+        return _MAKES % name
+    return _MAKES_AWAITING % (name, ", port=1" if kit.capabilities.tcp else "")
 
 
 def _is_package(name: str) -> bool:

@@ -5,6 +5,7 @@ The client is in a process of its own, whose memory is measured.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -13,8 +14,10 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from juham_core.aio import AsyncMqtt
 from juham_core.errors import JuhamError
 from juham_core.jmqtt import JMqtt
+from juham_core.testing.asyncio_face import AsyncioFace
 from juham_core.testing.cases.publisher import client_and_arguments, start_process
 from juham_core.testing.definition import FAULTS, case
 from juham_core.testing.kit import Kit
@@ -24,6 +27,8 @@ MESSAGES: Final = 1_000_000
 PAYLOAD: Final = 100
 MOST: Final = 100_000_000
 """Bytes by which the process may grow."""
+_AT_A_TIME: Final = 64
+"""Publishes in one turn of an event loop."""
 
 
 class PressureCases:
@@ -76,31 +81,66 @@ def _stays_connected(client: JMqtt) -> bool:
     return client.is_connected()
 
 
+class _Pressing:
+    """What comes of publishing as much as can be, and what it takes."""
+
+    def __init__(self) -> None:
+        self.before = self.most = _resident()
+        self.error, self.accepted = "none", 0
+
+    def go_on(self, receipt: Any) -> bool:
+        """Whether to publish on, after a message."""
+        if receipt.done() and receipt.exception() is not None:
+            self.error = repr(receipt.exception())
+            return False
+        self.accepted += 1
+        if self.accepted % 4096 == 0:
+            self.most = max(self.most, _resident())
+        return self.most - self.before <= 2 * MOST  # else it has failed: spare the machine
+
+    def publish(self, client: JMqtt, topic: str, qos: int) -> None:
+        """From a thread."""
+        try:
+            for number in range(MESSAGES):
+                if not self.go_on(client.publish(topic, str(number).rjust(PAYLOAD), qos=qos)):
+                    return
+        except JuhamError as exc:
+            self.error = f"{type(exc).__name__}: {exc}"
+
+    async def publish_awaiting(self, mqtt: AsyncMqtt, topic: str, qos: int) -> None:
+        """From a coroutine; what would be awaited in vain goes to the client underneath."""
+        try:
+            for number in range(MESSAGES):
+                payload = str(number).rjust(PAYLOAD)
+                if qos:
+                    receipt = mqtt.client.publish(topic, payload, qos)
+                    if number % _AT_A_TIME == 0:
+                        await asyncio.sleep(0)
+                else:
+                    receipt = await mqtt.publish(topic, payload)
+                if not self.go_on(receipt):
+                    return
+        except JuhamError as exc:
+            self.error = f"{type(exc).__name__}: {exc}"
+
+
 def main() -> None:
     """The process."""
     client, (topic, qos) = client_and_arguments()
     client.connect_to_server()
     client.wait_until_connected()
     client.loop_start()
-    before = most = _resident()
-    error, accepted, started = "none", 0, time.monotonic()
-    try:
-        for accepted in range(MESSAGES):
-            receipt = client.publish(topic, str(accepted).rjust(PAYLOAD), qos=qos)
-            if receipt.done() and receipt.exception() is not None:
-                error = repr(receipt.exception())
-                break
-            if accepted % 4096 == 0:
-                most = max(most, _resident())
-                if most - before > 2 * MOST:  # it has failed: spare the machine
-                    break
-    except JuhamError as exc:
-        error = f"{type(exc).__name__}: {exc}"
-    grown = max(most, _resident()) - before
+    pressing, started = _Pressing(), time.monotonic()
+    face: Any = client
+    if isinstance(face, AsyncioFace):
+        face.have_awaited(lambda mqtt: pressing.publish_awaiting(mqtt, topic, qos))
+    else:
+        pressing.publish(client, topic, qos)
+    error, grown = pressing.error, max(pressing.most, _resident()) - pressing.before
     seconds = time.monotonic() - started
     answer = {
         "grown": grown,
-        "accepted": accepted,
+        "accepted": pressing.accepted,
         "error": error,
         "connected": _stays_connected(client) if error.startswith("NotConnectedError") else True,
         "seconds": round(seconds, 2),
