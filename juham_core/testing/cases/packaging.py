@@ -27,7 +27,7 @@ async def main():
     try:
         async with juham.aio.connect(backend=%r, reconnect=False%s):
             pass
-    except juham.ConnectError:  # nobody listens there
+    except juham.JuhamError:  # nobody listens there
         pass
 
 asyncio.run(main())
