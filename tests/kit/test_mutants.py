@@ -4,9 +4,11 @@ import mutants_life  # noqa: F401 - its mutants enter themselves
 import mutants_mqtt5  # noqa: F401 - as above
 import pytest
 from mutants import load_all
+from mutants_asyncio import load_asyncio
 from toy import JToy
 
-from juham_core.testing import catalogue, run_case
+from juham_core.aio import AsyncMqtt
+from juham_core.testing import asyncio_face, catalogue, run_case
 from juham_core.testing.cases import endurance
 from juham_core.testing.patience import less_patience
 from juham_core.testing.running import suite_of
@@ -15,6 +17,7 @@ from juham_core.testing.trial import trials_of
 TRIES = 3
 """Whether something forbidden comes soon enough to be seen is a race, which a busy machine may lose."""
 MUTANTS = load_all()
+ASYNCIO = load_asyncio()
 CASES = [case.id for case in catalogue()]
 
 
@@ -36,9 +39,23 @@ def test_the_mutant_is_caught(name):
     assert "DeadlineExceededError" not in caught.reason, "caught by the deadline only"
 
 
-def _first_failure(cls, case_id):
+@pytest.mark.parametrize("name", ASYNCIO)
+def test_the_mutant_is_caught_through_asyncio(name, monkeypatch):
+    cls, case_id, does = ASYNCIO[name]
+    if issubclass(cls, AsyncMqtt):
+        monkeypatch.setattr(asyncio_face, "AsyncMqtt", cls)
+        cls = JToy
+    with less_patience(1):
+        caught = next(filter(None, (_first_failure(cls, case_id, "asyncio") for _ in range(TRIES))), None)
+    if hasattr(cls, "tidy"):
+        cls.tidy()
+    assert caught, f"{case_id} has let through a face that {does}"
+    assert "DeadlineExceededError" not in caught.reason, "caught by the deadline only"
+
+
+def _first_failure(cls, case_id, face=""):
     """What the case says in the first place where it fails; None if it passes in all."""
-    for trial in trials_of(suite_of(cls)):
+    for trial in trials_of(suite_of(cls, face=face)):
         if trial.case.id == case_id and (result := trial.result()).outcome == "failed":
             return result
     return None
