@@ -216,16 +216,16 @@ class AsyncioFace:
         """AsyncMqtt leaves to the client underneath what comes before the connection, or from a function."""
         return self._new or (self._home is not None and self._home.is_here)
 
-    def publish_many(self, topic: str, payloads: Iterable[Any], qos: int) -> list[FaceReceipt]:
+    def publish_many(self, messages: Iterable[tuple[str, Any]], qos: int) -> list[FaceReceipt]:
         """Publish in the loop, with a task each; at QoS 0 in one, which awaits one after the other."""
         home = self._home
         assert home is not None
 
         async def begin() -> list[FaceReceipt]:
             if not qos:
-                return [FaceReceipt(await self.mqtt.publish(topic, each), _DONE) for each in payloads]
+                return [FaceReceipt(await self.mqtt.publish(*each), _DONE) for each in messages]
             tasks = []
-            for number, payload in enumerate(payloads):
+            for number, (topic, payload) in enumerate(messages):
                 task = asyncio.get_running_loop().create_task(self.mqtt.publish(topic, payload, qos))
                 home.asking.add(task)
                 tasks.append(task)

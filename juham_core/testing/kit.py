@@ -128,11 +128,11 @@ class Kit:
         return self.seen_by_hooks(client) is not client
 
     @staticmethod
-    def publish_many(client: Any, topic: str, payloads: Iterable[Any], qos: int) -> list[Any]:
-        """Publish one after the other, and return the receipts; through asyncio, without leaving the loop."""
+    def publish_many(client: Any, messages: Iterable[tuple[str, Any]], qos: int) -> list[Any]:
+        """Publish topics and payloads, and return the receipts; through asyncio, without leaving the loop."""
         if isinstance(client, AsyncioFace):
-            return list(client.publish_many(topic, payloads, qos))
-        return [client.publish(topic, payload, qos=qos) for payload in payloads]
+            return list(client.publish_many(messages, qos))
+        return [client.publish(topic, payload, qos=qos) for topic, payload in messages]
 
     def subscribe(self, client: JMqtt, topic: Any, qos: int = 1, **how: Any) -> None:
         """Subscribe and wait until the broker has granted it."""

@@ -127,8 +127,7 @@ class EnduranceCases:
                 client.message_callback_add(topic, total)
             client.subscribe([(topic, 1) for topic in topics]).wait(kit.patience)
             assert len(client.subscriptions) == _SUBSCRIPTIONS
-            for topic in topics:
-                client.publish(topic, topic, qos=1)
+            kit.publish_many(client, zip(topics, topics, strict=True), 1)
             total.wait_for(_SUBSCRIPTIONS, 3 * kit.patience)
             for topic in topics:
                 client.message_callback_remove(topic, total)
@@ -176,8 +175,8 @@ def _stream(kit: Kit, count: int, qos: int) -> None:
     window = min(_WINDOW, count // 10)
 
     def cycle() -> None:
-        payloads = (f"{number:010}".ljust(_PAYLOAD) for number in itertools.islice(numbers, window))
-        kit.publish_many(client, kit.topic, payloads, qos)
+        these = itertools.islice(numbers, window)
+        kit.publish_many(client, ((kit.topic, f"{number:010}".ljust(_PAYLOAD)) for number in these), qos)
         total.wait_for(window, 3 * kit.patience)
 
     sent = window * _repeat(cycle, count // window)

@@ -154,6 +154,9 @@ class InlineCases:
     def wait_in_handler(self, kit: Kit) -> None:
         """To wait for a receipt of the client inside an inline handler raises DeadlockError, at once."""
         client = _connect(kit)
+        inline = kit.seen_by_hooks(client) is client
+        if not (inline or kit.capabilities.tcp):
+            kit.not_applicable("a broker in the same process has answered before anybody could wait")
         results = Recorder()
         receipts: list[Any] = []
 
@@ -176,7 +179,7 @@ class InlineCases:
         kit.observer().publish(kit.topic, b"x")
         for _ in range(3):
             (error,) = results.next()
-            assert ("handlers='thread'" if kit.seen_by_hooks(client) is client else "await") in str(error)
+            assert ("handlers='thread'" if inline else "await") in str(error)
         (seconds,) = results.next()
         assert seconds < AT_ONCE, f"the handler waited for {seconds:.1f} s"
         for receipt in receipts:

@@ -183,7 +183,7 @@ class ReceiptCases:
         count, most = 65_600, 65_000
         kit.broker.on("publish", where=lambda packet: packet.qos == 1).withhold()
         client = kit.connect(max_inflight=most, max_queued=count, close_timeout=0.2)
-        receipts = kit.publish_many(client, kit.topic, itertools.repeat(b"", count), 1)
+        receipts = kit.publish_many(client, itertools.repeat((kit.topic, b""), count), 1)
         # QoS 0 passes the window: once it is here, whatever the library lets out at once is here.
         client.publish(kit.topic, b"", qos=0)
         kit.broker.wait_for("publish", where=lambda packet: packet.qos == 0, timeout=60)
