@@ -13,6 +13,7 @@ from pathlib import Path
 import juham_core
 from juham_core.cli.matrix import _lines
 from juham_core.testing import catalogue
+from juham_core.testing.asyncio_cases import AGAINST, reason_against
 from juham_core.testing.definition import LEVELS
 
 project = "Juham"
@@ -64,6 +65,17 @@ def capabilities() -> Iterator[str]:
 def matrix() -> Iterator[str]:
     """Which installed backend can do what."""
     yield from _lines(Path(__file__).with_name("conformance"))
+
+
+def asyncio_cases() -> Iterator[str]:
+    """How many cases are tried through asyncio, and why the others are not."""
+    found = catalogue()
+    tried = sum(not reason_against(case) for case in found)
+    yield f"{tried} of the kit's {len(found)} cases are tried so. The others ask about what is not there:\n"
+    yield "| why not | cases |"
+    yield "| --- | --- |"
+    for why, against in AGAINST.items():
+        yield f"| {why} | {', '.join(f'`{each}`' for each in against.split())} |"
 
 
 def mutants() -> Iterator[str]:
@@ -132,5 +144,5 @@ def _lines_of_code(source: str) -> int:
 
 
 GENERATED.mkdir(exist_ok=True)
-for _write in (cases, errors, capabilities, matrix, mutants, times, lines):
+for _write in (cases, asyncio_cases, errors, capabilities, matrix, mutants, times, lines):
     (GENERATED / f"{_write.__name__}.md").write_text("\n".join(_write()) + "\n", encoding="utf-8")

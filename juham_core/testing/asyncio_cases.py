@@ -8,7 +8,7 @@ from juham_core.testing.definition import Case
 
 ASYNCIO: Final = "asyncio"
 
-_AGAINST: Final = {
+AGAINST: Final = {
     "the event loop runs already: loop_forever of the client of an AsyncMqtt raises NotSupportedError": """
         handlers.loop_forever lifecycle.loop_forever lifecycle.loop_forever_ended inline.loop_forever""",
     "the handlers of AsyncMqtt run in the event loop, whichever thread has brought the message": """
@@ -23,4 +23,4 @@ _AGAINST: Final = {
 
 def reason_against(case: Case) -> str:
     """Why a case is not tried through the asyncio face; empty if it is."""
-    return next((why for why, cases in _AGAINST.items() if case.id in cases.split()), "")
+    return next((why for why, cases in AGAINST.items() if case.id in cases.split()), "")

@@ -144,3 +144,24 @@ def test_waiting_in_the_loop_is_refused_at_once(aio, topic):
         client.disconnect_from_server()
 
     run(main())
+
+
+def test_the_loop_of_the_handlers_can_be_stopped_and_not_be_run(aio, topic):
+    async def main():
+        mqtt = juham.aio.AsyncMqtt(aio()._create())
+        seen = []
+        mqtt.on_message = lambda mqtt, userdata, message: seen.append(message.payload)
+        await mqtt.connect()
+        mqtt.client.loop_stop()
+        await mqtt.subscribe(topic, 1)
+        for name in ("1", "2"):
+            await mqtt.publish(topic, name, 1)
+        await until(lambda: mqtt.statistics.received == 2)
+        assert seen == []
+        with pytest.raises(juham.NotSupportedError):
+            mqtt.client.loop_forever()
+        mqtt.client.loop_start()
+        await until(lambda: seen == [b"1", b"2"])
+        await mqtt.close()
+
+    run(main())

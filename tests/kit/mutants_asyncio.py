@@ -20,7 +20,7 @@ ASYNCIO = {}
 """Name of the class -> (class, case that must catch it through asyncio, what it does wrong)."""
 
 
-def mutant(case_id, does):
+def asyncio_mutant(case_id, does):
     def enter(cls):
         ASYNCIO[cls.__name__, case_id] = (cls, case_id, does)
         return cls
@@ -46,7 +46,7 @@ _AS_THEY_ARE = """
 # --- its life -----------------------------------------------------------------------------------------
 
 
-@mutant("lifecycle.connect_by_threads", "is content if somebody else connects")
+@asyncio_mutant("lifecycle.connect_by_threads", "is content if somebody else connects")
 class Content(AsyncMqtt):
     async def connect(self, timeout=None):
         try:
@@ -56,7 +56,7 @@ class Content(AsyncMqtt):
                 raise
 
 
-@mutant("failover.runs_out", "forgets what waits when it has failed to connect")
+@asyncio_mutant("failover.runs_out", "forgets what waits when it has failed to connect")
 class Forgets(AsyncMqtt):
     async def connect(self, timeout=None):
         try:
@@ -66,13 +66,13 @@ class Forgets(AsyncMqtt):
             raise
 
 
-@mutant("packaging.shown", "shows all options")
+@asyncio_mutant("packaging.shown", "shows all options")
 class ShowsAll(AsyncMqtt):
     def __repr__(self):
         return f"<{self.client!r}: {self.client.options.password}>"
 
 
-@mutant("endurance.qos_0", "loses a message of QoS 0 now and then")
+@asyncio_mutant("endurance.qos_0", "loses a message of QoS 0 now and then")
 class LosesOne(AsyncMqtt):
     published = 0
 
@@ -81,7 +81,7 @@ class LosesOne(AsyncMqtt):
         return PublishReceipt() if self.published == 100 else await super().publish(*args, **named)
 
 
-@mutant("inline.close_in_handler", "does not tell on_disconnect of a close within a handler")
+@asyncio_mutant("inline.close_in_handler", "does not tell on_disconnect of a close within a handler")
 class ClosesSilently(AsyncMqtt):
     async def _tell_of_end(self):
         pass
@@ -90,12 +90,12 @@ class ClosesSilently(AsyncMqtt):
 # --- its handlers -------------------------------------------------------------------------------------
 
 
-@mutant("handlers.loop_stop", "goes on with its handlers after loop_stop")
-@mutant("lifecycle.loop_stop", "as above")
-@mutant("lifecycle.loop_stop_in_handler", "as above")
-@mutant("inline.loop_stop", "as above")
-@mutant("handlers.not_before_loop", "runs handlers though they are to wait")
-@mutant("lifecycle.no_loop", "as above")
+@asyncio_mutant("handlers.loop_stop", "goes on with its handlers after loop_stop")
+@asyncio_mutant("lifecycle.loop_stop", "goes on with its handlers after loop_stop")
+@asyncio_mutant("lifecycle.loop_stop_in_handler", "goes on with its handlers after loop_stop")
+@asyncio_mutant("inline.loop_stop", "goes on with its handlers after loop_stop")
+@asyncio_mutant("handlers.not_before_loop", "runs handlers though they are to wait")
+@asyncio_mutant("lifecycle.no_loop", "runs handlers though they are to wait")
 class JGoesOn(JToy):
     def loop_stop(self):
         return 0
@@ -109,7 +109,7 @@ class Dispatches(AsyncMqtt):
         self._dispatcher.__class__ = self.dispatcher
 
 
-@mutant("inline.order", "has a second line for what comes at a bad moment, and looks there last")
+@asyncio_mutant("inline.order", "has a second line for what comes at a bad moment, and looks there last")
 class Overtakes(Dispatches):
     class dispatcher(LoopDispatcher):  # noqa: N801 - the attribute of the base class
         held = None
@@ -125,7 +125,7 @@ class Overtakes(Dispatches):
             return done
 
 
-@mutant("inline.event_order", "calls on_connect when it has told everything else")
+@asyncio_mutant("inline.event_order", "calls on_connect when it has told everything else")
 class ConnectsLast(Dispatches):
     class dispatcher(LoopDispatcher):  # noqa: N801 - as above
         def put_gated(self, function, *args):
@@ -135,7 +135,7 @@ class ConnectsLast(Dispatches):
             return lambda: self._loop.call_soon_threadsafe(later)
 
 
-@mutant("inline.one_at_a_time", "calls handlers wherever something happens, without a look around")
+@asyncio_mutant("inline.one_at_a_time", "calls handlers wherever something happens, without a look around")
 class Tramples(Dispatches):
     class dispatcher(LoopDispatcher):  # noqa: N801 - as above
         def put(self, function, *args):
@@ -146,7 +146,7 @@ class Tramples(Dispatches):
             return True
 
 
-@mutant("inline.none_after_close", "goes on with its handlers, where something happens, after it was closed")
+@asyncio_mutant("inline.none_after_close", "goes on with its handlers, where something happens, after it was closed")
 class TramplesOn(Tramples):
     async def close(self):
         asked, self.asked = self.__dict__.get("asked", False), True
@@ -154,7 +154,7 @@ class TramplesOn(Tramples):
             await Life.close(self)
 
 
-@mutant("inline.exception", "makes no further call after one that raised what is no Exception")
+@asyncio_mutant("inline.exception", "makes no further call after one that raised what is no Exception")
 class StopsAtSystemExit(Dispatches):
     class dispatcher(LoopDispatcher):  # noqa: N801 - as above
         def _contain(self, exc):

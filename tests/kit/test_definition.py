@@ -57,6 +57,6 @@ def test_two_cases_of_one_identifier_are_refused():
 
 def test_what_is_not_tried_through_asyncio_is_a_case():
     known = {case.id for case in catalogue()}
-    named = " ".join(asyncio_cases._AGAINST.values()).split()
+    named = " ".join(asyncio_cases.AGAINST.values()).split()
     assert set(named) <= known
     assert len(named) == len(set(named))
