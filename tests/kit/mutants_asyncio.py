@@ -146,7 +146,7 @@ class Tramples(Dispatches):
             return True
 
 
-@asyncio_mutant("inline.none_after_close", "goes on with its handlers, where something happens, after it was closed")
+@asyncio_mutant("inline.none_after_close", "goes on with its handlers on any thread after a close")
 class TramplesOn(Tramples):
     async def close(self):
         asked, self.asked = self.__dict__.get("asked", False), True
