@@ -89,8 +89,8 @@ class LoopDispatcher(Dispatcher):
 
     @property
     def running(self) -> bool:
-        """True between start and stop, while there is a loop."""
-        return self._started and not self._loop.is_closed()
+        """True between start and stop, while there is a loop; not once a callback, the last one, closes."""
+        return self._started and not self._left_behind and not self._loop.is_closed()
 
     @property
     def current(self) -> bool:
