@@ -22,6 +22,10 @@ from juham_paho import sockets
 
 TICK: Final = 1.0
 """Seconds between two looks at the clock, at most; and no more than a quarter of the keepalive."""
+STREAM: Final = 50
+"""Messages of QoS 0 within ``NAP`` seconds, or in one read, after which more are expected."""
+NAP: Final = 0.001
+"""Seconds for which they may gather: to be told of each few costs more than to read them."""
 GRACE: Final = 1.0
 """Seconds that a loop gets to notice that a connection is to end, beyond those it has for sending."""
 
@@ -53,6 +57,8 @@ class Resident:
         self._sock: Any = None
         self._fd = -1
         self._reading = self._writing = False
+        self._gathering: asyncio.TimerHandle | None = None  # instead of reading
+        self._since, self._before = 0.0, 0  # how many messages had come then
         self._due = False
         self._over = self._forsaken = False
         self._ended = threading.Event()
@@ -187,7 +193,17 @@ class Resident:
         return self._client.loop_misc()
 
     def _read(self) -> None:
-        self._run(self._client.loop_read)
+        self._gathering = None
+        self._run(self._read_and_rest)
+
+    def _read_and_rest(self) -> Any:
+        client, now = self._client, time.monotonic()
+        if now - self._since > NAP:
+            self._since, self._before = now, client._unanswerable
+        rc = client.loop_read()
+        if client._unanswerable - self._before >= STREAM and client._drained:
+            self._gathering = self._loop.call_later(NAP, self._read)
+        return rc
 
     def _write(self) -> None:
         self._due = False  # before looking: what comes from now on is written in another turn
@@ -239,7 +255,7 @@ class Resident:
                 self._loop.add_writer(fd, self._write)
             else:
                 self._loop.remove_writer(fd)
-        may_read = not client._held and not self._owes_too_much()
+        may_read = not (client._held or self._gathering is not None or self._owes_too_much())
         if may_read is not self._reading:
             self._reading = may_read
             if may_read:
@@ -259,7 +275,7 @@ class Resident:
         if self._over:
             return
         self._over = True
-        for timer in (self._timer, self._patience):
+        for timer in (self._timer, self._gathering, self._patience):
             if timer is not None:
                 timer.cancel()
         self.unwatch()
