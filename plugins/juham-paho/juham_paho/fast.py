@@ -60,7 +60,6 @@ class FastClient(Client):
         self._sent: deque[Any] = deque()
         self._resident: Any = None  # in the place of a thread, where the client lives in an event loop
         self._held = False  # nothing is read, or handled that has been, until the handlers have caught up
-        self._unanswerable = 0  # messages of QoS 0 that have come
         self._drained = False  # the last read has left nothing
         Client.__init__(self, *args, **named)
         self._heard = "_last_bytes_received" if hasattr(self, "_last_bytes_received") else "_last_msg_in"

@@ -252,7 +252,8 @@ class Messages:
             raise MalformedPacketError("PUBLISH is cut short")
         payload = bytes(packet[at:])
         if qos == 0:
-            client._unanswerable += 1
+            if self.resident is not None:
+                self.resident.streamed += 1
             self._report(encoded, payload, first, 0, properties)
             return SUCCESS
         if self.resident is not None and not self._backend._delivery.has_room():

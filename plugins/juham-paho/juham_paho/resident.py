@@ -50,6 +50,8 @@ class Resident:
     ) -> None:
         """``home`` is the identifier of the loop's thread; ``ended`` is told there of the end, and why."""
         self.home = home
+        self.streamed = 0
+        """Messages of QoS 0 within ``NAP`` seconds, or in this read: counted by whoever handles them."""
         self._loop = loop
         self._client = client
         self._owes_too_much = owes_too_much
@@ -58,7 +60,7 @@ class Resident:
         self._fd = -1
         self._reading = self._writing = False
         self._gathering: asyncio.TimerHandle | None = None  # instead of reading
-        self._since, self._before = 0.0, 0  # how many messages had come then
+        self._since = 0.0  # that is counted
         self._due = False
         self._over = self._forsaken = False
         self._ended = threading.Event()
@@ -198,10 +200,12 @@ class Resident:
 
     def _read_and_rest(self) -> Any:
         client, now = self._client, time.monotonic()
+        if client._held:
+            return SUCCESS
         if now - self._since > NAP:
-            self._since, self._before = now, client._unanswerable
+            self._since, self.streamed = now, 0
         rc = client.loop_read()
-        if client._unanswerable - self._before >= STREAM and client._drained:
+        if self.streamed >= STREAM and client._drained and not self._over:
             self._gathering = self._loop.call_later(NAP, self._read)
         return rc
 

@@ -240,6 +240,43 @@ def test_while_the_handlers_are_slow_no_more_waits_than_may_and_keepalive_goes_o
     run(main)
 
 
+def test_a_stream_that_gathers_is_not_read_on_while_the_handlers_are_slow(kind, peer, monkeypatch):
+    """What is left for later because there is no room for it would be handled twice."""
+    monkeypatch.setattr("juham_paho.resident.NAP", 0.2)
+
+    async def main():
+        stream = [Publish("a", b"%d" % n) for n in range(60)]
+        wait = [Publish("a", b"%d" % n, qos=1, packet_id=n) for n in range(60, 300)]
+        handled, permits = [], asyncio.Semaphore(0)
+
+        async def on_message(_mqtt, _userdata, message):
+            await permits.acquire()
+            handled.append(int(message.payload))
+
+        async with connected(kind, peer, max_received=100) as (mqtt, conversation):
+            client, resident = mqtt.client, mqtt.client._driver._resident
+            mqtt.on_message = on_message
+            conversation.send_bytes(b"".join(encode(packet, 4) for packet in stream + wait))
+            assert await asyncio.to_thread(eventually, lambda: resident._client._held)
+            assert resident._gathering is not None
+            for _ in range(50):
+                permits.release()  # now there is room
+            assert await asyncio.to_thread(eventually, lambda: resident._gathering is None)
+            assert client.statistics.received <= 101
+            for _ in range(300):
+                permits.release()
+            assert await asyncio.to_thread(eventually, lambda: len(handled) >= 300, SLOW)
+            last = asyncio.create_task(mqtt.publish("a", "x", 1))
+            packet = await asyncio.to_thread(conversation.next)
+            while isinstance(packet, Puback):
+                packet = await asyncio.to_thread(conversation.next)
+            conversation.send(Puback(packet.packet_id))
+            await soon(last)
+            assert handled == list(range(300))
+
+    run(main)
+
+
 def test_a_broker_that_takes_nothing_cannot_hold_up_the_close(kind, peer):
     async def main():
         before = threads_of_juham()  # a broker that the tests share
