@@ -80,10 +80,14 @@ class Life(ABC):
             await asyncio.wait([attempt, closing], timeout=CANCEL_GRACE)
             raise
         except BaseException:
-            client.loop_start()
+            self._let_handlers_run()
             await self.close()
             raise
-        client.loop_start()
+        self._let_handlers_run()
+
+    def _let_handlers_run(self) -> None:
+        if self._closing is None:  # else the loop may be theirs no longer
+            self.client.loop_start()
 
     @abstractmethod
     def _make_requests(self) -> Requests:

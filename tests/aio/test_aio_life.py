@@ -47,6 +47,21 @@ def test_a_refusal_is_raised_and_told_to_handlers_set_before(backend, peer):
     run(main())
 
 
+@pytest.mark.needs("tcp")
+def test_a_close_by_another_task_leaves_no_thread_for_the_handlers(backend, peer):
+    async def main():
+        mqtt = juham.aio.AsyncMqtt(juham.create(backend, **{"close_timeout": 0.2, **peer.options}))
+        for _ in range(5):
+            connecting = asyncio.create_task(mqtt.connect())
+            await asyncio.to_thread(peer.take_up)
+            await mqtt.close()
+            with pytest.raises(juham.ConnectError):
+                await soon(connecting)
+            assert [each.name for each in threading.enumerate() if "handlers" in each.name] == []
+
+    run(main())
+
+
 def test_a_close_in_a_callback_is_told_to_on_disconnect_before_it_returns(aio, topic):
     async def main():
         told, closed = [], asyncio.Event()
