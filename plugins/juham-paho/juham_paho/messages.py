@@ -90,6 +90,7 @@ class Messages:
         self._client = client
         self._manual = False
         self._most_answers = 0
+        self._answers = 0
         self._topics: dict[bytes, str] = {}
         self._received: set[int] = set()  # at QoS 2, until PUBREL comes
         self._unanswered: set[int] = set()  # the application is to acknowledge them
@@ -335,13 +336,17 @@ class Messages:
     # --- both ways ------------------------------------------------------------------------------------
 
     def owes_too_much(self) -> bool:
-        """True if more answers wait than any broker can want that keeps to MQTT, and reads."""
-        waiting = self._client._out_packet
-        if len(waiting) <= self._most_answers:
+        """True if more answers wait than any broker can want that keeps to MQTT, and reads.
+
+        Counted anew only when there may be so many: what else waits may be far more.
+        """
+        if self._answers <= self._most_answers:
             return False
-        return sum(packet["command"] in ANSWERS for packet in tuple(waiting)) > self._most_answers
+        self._answers = sum(packet["command"] in ANSWERS for packet in tuple(self._client._out_packet))
+        return self._answers > self._most_answers
 
     def _send(self, command: int, mid: int) -> MQTTErrorCode:
+        self._answers += 1
         packet = bytes((command, 2, mid >> 8, mid & 255))
         return self._client._packet_queue(command, packet, mid, 1)
 
