@@ -404,6 +404,8 @@ class JMqtt(Vocabulary, Events, Guards):
         names = [subscription.topic_filter for subscription in subscriptions]
         receipt = SubscribeReceipt(next(self._mids), names, self._delivery.turn)
         self._open_requests.admit(receipt, self._delivery.untold_answers)
+        if self._outgoing.gathered:  # they were published before
+            self._outgoing.hand_over()
         if self._delivery.inside_on_connect and self._ledger.was_restored(subscriptions):
             # paho's idiom is to subscribe in on_connect; the ledger has just done that.
             self._ledger.join(receipt)
@@ -421,6 +423,8 @@ class JMqtt(Vocabulary, Events, Guards):
         topic_filters = filters_of(topic)
         receipt = UnsubscribeReceipt(next(self._mids), topic_filters, self._delivery.turn)
         self._open_requests.admit(receipt, self._delivery.untold_answers)
+        if self._outgoing.gathered:  # they were published before
+            self._outgoing.hand_over()
         if self._ledger.give_up(topic_filters, receipt):
             self._outgoing.hand_over()
         return receipt
@@ -453,6 +457,8 @@ class JMqtt(Vocabulary, Events, Guards):
                 if refused is not None:
                     self._on_acknowledged([receipt], refused)
                     return
+                if self._outgoing.gathered:  # they were published before this one
+                    self._outgoing.hand_over()
                 self._publish(message)
                 size = len(message.payload)  # before: nothing may come between adding and storing the sum
                 self._bytes_sent += size

@@ -59,6 +59,10 @@ class Outgoing:
         """Payload bytes handed to the library."""
         self.loop_thread: int | None = None
         """The thread of the event loop that the client lives in: nothing may wait for a disk there."""
+        self.gathering: int | None = None
+        """A thread that offers now and will call :meth:`hand_over` later, with what it offers meanwhile."""
+        self.gathered = False
+        """True while publishes wait for that call, and for nothing else."""
         self.bounds: OutboxBounds | None = None
         """Of the outbox; None: publishes wait in memory."""
         self.over = False
@@ -98,14 +102,19 @@ class Outgoing:
 
     def offer(self, receipt: PublishReceipt) -> PublishReceipt:
         """Accept a publish of QoS 1 or 2, or raise QueueFullError; return the receipt to be handed out."""
-        if len(self._queue) >= self.max_queued and (self._queue or not self._has_room()):
+        if len(self._queue) >= self.max_queued and self._is_full():
             raise QueueFullError(
                 f"{len(self._queue):,} messages wait for the broker (max_queued={self.max_queued:,}): "
                 "this one was not accepted; publish slower, wait for receipts, or raise max_queued"
             )
         self._queue.append(receipt)
-        if len(self._in_flight._sent) < self.window or self._controls:
+        room = self.window - len(self._in_flight._sent)
+        if self.gathering is not None and len(self._queue) < room and self._gathers():
+            self.gathered = True
+        elif room > 0 or self._controls:
             self.hand_over()
+        else:
+            self.gathered = False  # from here on there is something that waits for an answer
         return receipt
 
     def withdraw(self, receipt: PublishReceipt) -> bool:
@@ -179,8 +188,9 @@ class Outgoing:
     def wait_empty(self, timeout: float) -> bool:
         """Block until nothing is queued or in flight, for at most ``timeout`` seconds; tell which.
 
-        False at once when the connection ends meanwhile.
+        False at once when the connection ends meanwhile. What is gathered goes now.
         """
+        self.hand_over()
         with self._changed:
             self._watchers += 1
             try:
@@ -203,7 +213,7 @@ class Outgoing:
         """
         found = self._in_flight.answered_many(keys, answer)
         try:
-            if self._queue:
+            if self._queue and not self.gathered:
                 self.hand_over()
                 self._library._push()
         finally:
@@ -212,6 +222,7 @@ class Outgoing:
 
     def hand_over(self) -> None:
         """Hand to the library whatever may go now."""
+        self.gathered = False  # before looking: what is gathered from now on will be handed over later
         controls, queue, in_flight = self._controls, self._queue, self._in_flight
         while self._up and (controls or (queue and len(in_flight._sent) < self.window)):
             if not self._handing_over.acquire(blocking=False):
@@ -229,6 +240,15 @@ class Outgoing:
                     self._up = False
             elif not self._send_next():
                 return
+
+    def _gathers(self) -> bool:
+        """True if the calling thread gathers what it offers, and the library takes several at once."""
+        return self._together and self.gathering == threading.get_ident()
+
+    def _is_full(self) -> bool:
+        """True if no more may wait; what is only gathered does not."""
+        self.hand_over()
+        return len(self._queue) >= self.max_queued and (bool(self._queue) or not self._has_room())
 
     def _is_empty(self) -> bool:
         return not self._queue and not len(self._in_flight)
@@ -350,7 +370,7 @@ class Outgoing:
     def _look_again(self) -> None:
         if self._watchers:
             self._notify()
-        if self._queue or self._controls:
+        if self._controls or (self._queue and not self.gathered):
             self.hand_over()
 
     def _give_up(self, receipt: PublishReceipt, error: JuhamError) -> None:

@@ -145,9 +145,10 @@ class Backend(ABC):
         """Hand over several messages of QoS 1 and 2, in order, and return their keys, as :meth:`_publish`.
 
         For backends that gain by it: whoever implements it is given together what the window lets go
-        together, but for what comes from an outbox. Called as :meth:`_publish` is, and besides it. Either
-        all are taken, or none is and it raises; then each is handed over by itself, unless it was
-        NotConnectedError.
+        together, and what coroutines publish in one turn of their event loop, but for what comes from an
+        outbox. Called as :meth:`_publish` is, and besides it. Either all are taken, or none is and it raises;
+        then each is handed over by itself, unless it was NotConnectedError. Where the library has refused one
+        of them alone, that is reported as its answer, to :meth:`_acknowledged`.
         """
         raise NotSupportedError(f"{self.name} takes {len(messages)} messages one by one")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -85,7 +86,15 @@ class AsyncMqtt(Life):
         ConnectError once the client has given up connecting.
         """
         self._check_up()
-        receipt: PublishReceipt = self.client.publish(topic, payload, qos, retain, properties)
+        outgoing = self.client._outgoing
+        outgoing.gathering = threading.get_ident()
+        try:
+            receipt: PublishReceipt = self.client.publish(topic, payload, qos, retain, properties)
+        finally:
+            outgoing.gathering = None
+        if outgoing.gathered and not self._turn_ends:
+            self._turn_ends = True
+            self._loop.call_soon(self._end_turn)
         if receipt._done:
             if receipt._error is not None:
                 raise receipt._error
@@ -99,6 +108,10 @@ class AsyncMqtt(Life):
             self.client._withdraw(receipt)
             raise
         return receipt
+
+    def _end_turn(self) -> None:
+        self._turn_ends = False
+        self.client._outgoing.hand_over()
 
     async def subscribe(
         self, topic: Any, qos: int = 0, options: Any = None, *, timeout: float | None = None

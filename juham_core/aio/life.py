@@ -120,6 +120,7 @@ class Life(ABC):
         client._connection.watch = self._on_state
         client._watchdog = LoopWatchdog()
         self._closing = None
+        self._turn_ends = False
         self._up = True
 
     async def close(self) -> None:

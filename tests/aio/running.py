@@ -10,7 +10,14 @@ from waiting import PATIENCE
 import juham_core as juham
 from juham_core.wire import Suback, Subscribe
 
+try:
+    import uvloop
+except ImportError:
+    uvloop = None
+
 LONG = 6 * PATIENCE
+LOOPS = [None] if uvloop is None else [None, uvloop.new_event_loop]
+"""What makes the loop, None for asyncio's own."""
 
 
 def run(main, factory=None):

@@ -6,16 +6,10 @@ import asyncio
 import threading
 
 import pytest
-from running import run, soon, until
+from running import LOOPS, run, soon, until
 
 import juham_core as juham
 
-try:
-    import uvloop
-except ImportError:
-    uvloop = None
-
-LOOPS = [None] if uvloop is None else [None, uvloop.new_event_loop]
 STEPS = 12
 """Turns of the loop after which the call, if it still runs, waits for the broker."""
 WAITS = [0.0005 * 2**n for n in range(10)]

@@ -9,19 +9,13 @@ import ssl
 import sys
 
 import pytest
-from running import run, soon, take, until
+from running import LOOPS, run, soon, take, until
 
 import juham_core as juham
 from juham_core.broker import EmbeddedBroker
 
 trustme = pytest.importorskip("trustme")
 
-try:
-    import uvloop
-except ImportError:
-    uvloop = None
-
-LOOPS = [None] if uvloop is None else [None, uvloop.new_event_loop]
 LARGE = 3_000_000
 
 

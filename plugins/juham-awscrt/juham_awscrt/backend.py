@@ -103,6 +103,9 @@ class JAwsCrt(JMqtt):
     def _publish(self, message: MqttMsg) -> int:
         return self._connected().sending.publish(message)
 
+    def _publish_many(self, messages: list[MqttMsg]) -> list[int]:
+        return self._connected().sending.publish_many(messages)
+
     def _subscribe(self, subscriptions: list[Subscription]) -> int:
         return self._connected().sending.subscribe(subscriptions)
 

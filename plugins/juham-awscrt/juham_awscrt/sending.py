@@ -53,8 +53,7 @@ class Sending:
 
     def publish(self, message: MqttMsg) -> int:
         """Hand over a message."""
-        if self._link.client is None or not self._link.up:
-            raise NotConnectedError("the connection has ended")
+        self._check_up()
         has_to_wait = self._has_to_wait()  # before it is under way itself
         key = 0
         if message.qos:
@@ -68,12 +67,25 @@ class Sending:
                     )
                 self._unsent += len(message.payload) + OVERHEAD
         if has_to_wait:
-            self._wait_in_line(
-                partial(self._pass_on, key, message), partial(self._reports.not_passed_on, key)
-            )
+            self._pass_on_later(key, message)
         else:
             self._pass_on(key, message)
         return key
+
+    def publish_many(self, messages: list[MqttMsg]) -> list[int]:
+        """Hand over messages of QoS 1; that awscrt does not take one of them is reported as its answer."""
+        self._check_up()
+        keys = [next(self._keys) for _ in messages]
+        has_to_wait = self._has_to_wait()  # as above
+        for key, message in zip(keys, messages, strict=True):
+            if has_to_wait:
+                self._pass_on_later(key, message)
+                continue
+            try:
+                self._pass_on(key, message)
+            except JuhamError as exc:  # those before it are under way: the others go, too
+                self._reporter.put(self._reports.not_passed_on, key, exc)
+        return keys
 
     def subscribe(self, subscriptions: list[Subscription]) -> int:
         """Send one SUBSCRIBE."""
@@ -99,6 +111,10 @@ class Sending:
         report = partial(self._reports.granted, self._link.backend._unsuback, len(topic_filters))
         return self._hand_over("unsubscribe", packet, report)
 
+    def _check_up(self) -> None:
+        if self._link.client is None or not self._link.up:
+            raise NotConnectedError("the connection has ended")
+
     def _has_to_wait(self) -> bool:
         """True where awscrt must not be told at once.
 
@@ -113,6 +129,9 @@ class Sending:
     def _wait_in_line(self, call: Callable[[], None], failed: Callable[[JuhamError], None]) -> None:
         self.held.append((call, failed))
         self._reporter.put(self._pass_on_held)
+
+    def _pass_on_later(self, key: int, message: MqttMsg) -> None:
+        self._wait_in_line(partial(self._pass_on, key, message), partial(self._reports.not_passed_on, key))
 
     def _pass_on_held(self) -> None:
         """Tell awscrt what it was to be told on its own thread, and what has come after that."""
