@@ -34,6 +34,9 @@ def what_comes(conversation, count):
 def test_calls_of_one_turn_go_out_in_order(backend, peer, loop):
     async def main():
         async with talking(backend, peer) as (mqtt, conversation):
+            coming = asyncio.create_task(asyncio.to_thread(what_comes, conversation, 1))
+            await mqtt.publish("a", "QoS 1 goes out from the moment at which this one could", 1)
+            await coming
             coming = asyncio.create_task(asyncio.to_thread(what_comes, conversation, 6))
             await asyncio.gather(
                 mqtt.publish("a", "first", 1),
