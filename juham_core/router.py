@@ -147,12 +147,9 @@ class Router:
             result = handler(self._client, self._client._userdata, message)
             if result is not None and isinstance(result, Awaitable):
                 return self._await_handler(handler, result, message, started)
-            self._statistics.handled += 1
         except Exception as exc:  # noqa: BLE001 - as above
             failure = exc
-            self.report(exc, f"the handler of {message.topic!r}")
-        if hooks.handled:
-            self._tell_handled(handler, message, started, failure)
+        self._ended(handler, message, started, failure)
         return None
 
     async def _await_handler(
@@ -161,25 +158,28 @@ class Router:
         failure: Exception | None = None
         try:
             await result
-            self._statistics.handled += 1
         except Exception as exc:  # noqa: BLE001 - as above
             failure = exc
-            self.report(exc, f"the handler of {message.topic!r}")
-        if hooks.handled:
-            self._tell_handled(handler, message, started, failure)
+        self._ended(handler, message, started, failure)
 
-    def _tell_handled(
+    def _ended(
         self, handler: Handler, message: MqttMsg, started: float, failure: Exception | None
     ) -> None:
-        hooks.notify(
-            "handled",
-            client=self._client,
-            message=message,
-            handler=handler,
-            seconds=time.perf_counter() - started,
-            exception=failure,
-        )
+        if failure is None:
+            self._statistics.handled += 1
+        else:
+            self.report(failure, f"the handler of {message.topic!r}")
+        if hooks.handled:
+            hooks.notify(
+                "handled",
+                client=self._client,
+                message=message,
+                handler=handler,
+                seconds=time.perf_counter() - started,
+                exception=failure,
+            )
 
     def report(self, error: BaseException, what: str = "a handler") -> None:
+        """Count and log what a handler has raised."""
         self._statistics.handler_errors += 1
         log.error("%s: %s raised %r", self._client.name, what, error, exc_info=error)

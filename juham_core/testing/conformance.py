@@ -22,6 +22,7 @@ from juham_core.testing.cases.mqtt5_session import Mqtt5SessionCases
 from juham_core.testing.cases.outbox import OutboxCases
 from juham_core.testing.cases.overfull import OverfullCases
 from juham_core.testing.cases.overlapping import OverlappingCases
+from juham_core.testing.cases.oversized import OversizedCases
 from juham_core.testing.cases.packaging import PackagingCases
 from juham_core.testing.cases.pressure import PressureCases
 from juham_core.testing.cases.publish import PublishCases
@@ -59,6 +60,7 @@ class BackendConformance(
     BackoffCases,
     FailoverCases,
     HostileCases,
+    OversizedCases,
     OverfullCases,
     SecurityCases,
     UnansweredCases,

@@ -222,17 +222,17 @@ def test_while_the_handlers_are_slow_no_more_waits_than_may_and_keepalive_goes_o
             talker.start()
             mqtt.on_message = on_message
             await mqtt.subscribe("a", 1)
-            deadline = time.monotonic() + SLOW
-            while talker.pings < 2:  # one who has read no PINGRESP would have given up after the first
-                assert time.monotonic() < deadline
+
+            def two_pings():  # one who has read no PINGRESP would have given up after the first
                 assert mqtt.client.statistics.received <= 21  # one has gone to the handler
-                await asyncio.sleep(0.02)
+                return talker.pings >= 2
+
+            assert await asyncio.to_thread(eventually, two_pings, SLOW)
             assert len(talker.acknowledged) <= 21
             go_on.set()
-            deadline = time.monotonic() + SLOW
-            while len(talker.acknowledged) < 500 or len(payloads) < 500:
-                assert time.monotonic() < deadline
-                await asyncio.sleep(0.02)
+            assert await asyncio.to_thread(
+                eventually, lambda: len(talker.acknowledged) == len(payloads) == 500, SLOW
+            )
             assert payloads == list(range(500))
             assert mqtt.client.statistics.connects == 1
             assert not mqtt.client.statistics.dropped
@@ -305,8 +305,7 @@ def test_closing_while_the_loop_is_kept_from_running_harms_no_later_connection(k
             closing.join(SLOW)  # in the loop's thread, which therefore stands still
             assert not closing.is_alive()
             assert await asyncio.to_thread(conversation.ended)
-            await asyncio.sleep(0.05)
-            assert sock.fileno() == -1
+            assert await asyncio.to_thread(eventually, lambda: sock.fileno() == -1)
         async with connected(kind, peer) as (mqtt, conversation):
             publishing = asyncio.create_task(mqtt.publish("a", "x", 1))
             assert await asyncio.to_thread(conversation.take) == "x"
