@@ -39,7 +39,7 @@ def load_asyncio():
 
 _AS_THEY_ARE = """
     JPrints JSetsUpLogging JShares JFirstCodeOnly JWildAnyway JEndsAtSystemExit JDropsEarly JLeavesSockets
-    JEveryConnack JQuietRefusal JNoticesNothing JTakesAll JInlineWaitsForItself JInlineEmbraces JInlineTwice
+    JEveryConnack JQuietRefusal JNoticesNothing JTakesAll JInlineWaitsForItself JInlineTwice
     JInlineAcknowledgesWhenHandled
 """
 
