@@ -48,6 +48,7 @@ class Delivery:
         """Calls of on_subscribe and on_unsubscribe that do."""
         self._in_on_connect = False
         self._full = False
+        self._stands_still = self._told_of_it = False
         # Bytes of payload that have come to wait, which the library's thread counts, where the router counts
         # those whose turn has come on the dispatching thread: so neither needs a lock.
         self._bytes_put = 0
@@ -128,6 +129,18 @@ class Delivery:
     def stop(self) -> None:
         """Run no further handler."""
         self._dispatcher.stop()
+
+    def mind_the_loop(self) -> None:
+        """Say so, once, if messages wait and nothing runs handlers, as at the call before this one."""
+        stood_still = self._stands_still
+        self._stands_still = not self._dispatcher.running and self.waiting_bytes > 0
+        if self._stands_still and stood_still and not self._told_of_it:
+            self._told_of_it = True
+            log.warning(
+                "%s: messages wait (%d), and nothing runs handlers: loop_start() or loop_forever() would",
+                self._client.name,
+                self.waiting,
+            )
 
     def run_forever(self, ended: Callable[[], bool]) -> None:
         """Run handlers on this thread until the client is closed, if it has not ``ended``, or the loop is."""

@@ -250,7 +250,7 @@ class Backend(ABC):
             requests = self._ledger.restore(session_present, self._takes_identifiers(properties))
             self._outgoing.up(resent, requests)
             if self._options.ack_timeout:
-                self._watchdog.watch(self._connection, self._options.ack_timeout / 4, self._check_answers)
+                self._watchdog.watch(self._connection, self._options.ack_timeout / 4, self._look_after)
         finally:
             ready()
         if hooks.connected:
@@ -399,6 +399,11 @@ class Backend(ABC):
         lasts until ``connect_timeout``, and closing with it.
         """
         self._dialling.give_up()
+
+    def _look_after(self, now: float) -> None:
+        """What is looked at from time to time while a connection stands; on the watchdog's thread."""
+        self._check_answers(now)
+        self._delivery.mind_the_loop()
 
     def _check_answers(self, now: float) -> None:
         """Give up a connection on which the broker owes an answer for too long; on the watchdog's thread."""

@@ -1,10 +1,11 @@
 """The receiving half of a client, where its parts meet: closing it from several threads."""
 
+import logging
 import threading
 import time
 
 import pytest
-from waiting import PATIENCE, eventually
+from waiting import PATIENCE, Inbox, eventually
 
 from juham_core import hookimpl
 from juham_core.hooks import register, unregister
@@ -98,3 +99,49 @@ def test_what_a_hook_makes_of_a_message_is_weighed(closing):
     assert client.statistics.waiting_bytes == 100
     client.loop_start()
     assert eventually(lambda: client.statistics.waiting_bytes == 0)
+
+
+def test_messages_that_wait_for_a_loop_that_nobody_starts_are_told_of_once(closing, caplog):
+    client = closing(JMemory())
+    delivery, handled = client._delivery, Inbox()
+    client.on_message = handled
+    delivery.mind_the_loop()
+    delivery.mind_the_loop()
+    client._received_many([MqttMsg("a", b"x")])
+    delivery.mind_the_loop()
+    assert not caplog.messages  # it may be about to be started
+    delivery.mind_the_loop()
+    delivery.mind_the_loop()
+    [said] = caplog.messages
+    assert "wait (1)" in said
+    assert "loop_start()" in said
+    client.loop_start()
+    assert handled.next().topic == "a"
+
+
+def test_messages_that_wait_for_a_slow_handler_are_not_said_to_lack_a_loop(closing, caplog):
+    client = closing(JMemory())
+    delivery, entered, go_on = client._delivery, threading.Event(), threading.Event()
+
+    def slow(_client, _userdata, _message):
+        entered.set()
+        go_on.wait(PATIENCE)
+
+    client.on_message = slow
+    client.loop_start()
+    client._received_many([MqttMsg("a", b"x"), MqttMsg("a", b"y")])
+    assert entered.wait(PATIENCE)
+    for _ in range(3):
+        delivery.mind_the_loop()
+    go_on.set()
+    assert not caplog.messages
+
+
+def test_a_connected_client_looks_for_its_loop_from_time_to_time(closing, caplog):
+    caplog.set_level(logging.WARNING, "juham.delivery")
+    client = closing(JMemory())
+    client.options = client.options.changed(ack_timeout=0.04)
+    client.connect_to_server("a-broker-of-its-own")
+    client.subscribe("a").wait(PATIENCE)
+    client.publish("a", "x", 1).wait(PATIENCE)
+    assert eventually(lambda: "loop_forever()" in caplog.text)
