@@ -22,8 +22,11 @@ def _capability(meaning: str) -> bool:
 class Capabilities:
     """The abilities that differ between client libraries; all False unless declared.
 
-    Using one that is missing raises :class:`~juham_core.errors.NotSupportedError`; all but
-    ``early_packet_limit``, which says how an option is kept and cannot be asked for by itself.
+    Using one that is missing raises :class:`~juham_core.errors.NotSupportedError`; all but two, which cannot
+    be refused. ``early_packet_limit`` says how an option is kept. ``dup_and_mid`` says whether ``dup`` and
+    ``mid`` of a received message are what the broker has sent (section 3.3), and to read an attribute raises
+    nothing: a program that goes by ``message.dup`` asks for ``client.capabilities.dup_and_mid`` first. What
+    holds without it :class:`~juham_core.message.MqttMsg` tells.
     """
 
     mqtt_311: bool = _capability("MQTT 3.1.1")
@@ -39,6 +42,7 @@ class Capabilities:
     persistent_session: bool = _capability("persistent sessions")
     shared_subscriptions: bool = _capability("shared subscriptions")
     manual_ack: bool = _capability("manual acknowledgement")
+    dup_and_mid: bool = _capability("DUP and packet identifiers of received messages")
     packet_limit: bool = _capability("limit to the size of packets received")
     early_packet_limit: bool = _capability("packets refused by the length that they announce")
     callers_loop: bool = _capability("the caller's event loop")

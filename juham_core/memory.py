@@ -38,6 +38,7 @@ class JMemory(JMqtt):
         persistent_session=True,
         shared_subscriptions=True,
         manual_ack=True,
+        dup_and_mid=True,
     )
     library = "juham-core"
 

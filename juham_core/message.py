@@ -78,7 +78,11 @@ def check_qos(qos: object) -> int:
 class MqttMsg:
     """A message: ``topic`` (str), ``payload`` (bytes), ``qos``, ``retain``, ``dup``, ``mid``, ``properties``.
 
-    ``mid`` is the packet identifier, 0 at QoS 0. ``properties`` is empty under MQTT 3.1.1.
+    Of a received message ``dup`` is the flag DUP, by which the broker says that it may have sent the message
+    before (section 3.3.1.1), and ``mid`` the packet identifier, 0 at QoS 0 (section 2.2.1), if the client's
+    capabilities have ``dup_and_mid``. Without it ``dup`` is always False, whatever the broker has said, and
+    ``mid`` above QoS 0 a number of the client's own, good for :meth:`~juham_core.jmqtt.JMqtt.ack`.
+    ``properties`` is empty under MQTT 3.1.1.
     """
 
     __slots__ = ("_properties", "dup", "mid", "payload", "qos", "retain", "topic")

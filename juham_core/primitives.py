@@ -311,7 +311,12 @@ class Backend(ABC):
         mid: int = 0,
         properties: Properties | None = None,
     ) -> None:
-        """Report a message. A topic alias is resolved here: report it as it came."""
+        """Report a message. A topic alias is resolved here: report it as it came.
+
+        ``dup`` and ``mid`` are what the packet says (section 3.3), from backends that declare
+        ``dup_and_mid``. From others ``dup`` is False and ``mid``, above QoS 0, any number but 0 that
+        :meth:`_ack` knows the message by.
+        """
         if properties and "topic_alias" in properties:
             try:
                 topic = self._aliases.resolve(topic, properties.pop("topic_alias"))

@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 
 from juham_core.capabilities import Capabilities
 
+Without = Callable[[Any], None]
+"""What is tried in the place of a case, with a :class:`~juham_core.testing.kit.Kit` in its hands."""
 FunctionT = TypeVar("FunctionT", bound=Callable[..., None])
 
 ANY: Final = "any"
@@ -46,8 +48,9 @@ class Case:
     """One rule of the contract.
 
     ``needs`` are the names of :class:`~juham_core.capabilities.Capabilities` without which there is nothing
-    to try: a backend that does not declare one must refuse to use it instead. ``on`` is :data:`ANY`,
-    :data:`FAULTS` or :data:`NONE`, ``seconds`` the deadline.
+    to try: a backend that does not declare one must refuse to use it instead. Where a capability cannot be
+    refused, ``without`` is tried, which fails if the backend has what it does not declare. ``on`` is
+    :data:`ANY`, :data:`FAULTS` or :data:`NONE`, ``seconds`` the deadline.
     """
 
     id: str
@@ -57,6 +60,7 @@ class Case:
     on: str
     seconds: float
     function: Callable[..., None]
+    without: Without | None = None
 
     @property
     def subject(self) -> str:
@@ -71,6 +75,7 @@ def case(
     needs: str | tuple[str, ...] = (),
     on: str = ANY,
     seconds: float | None = None,
+    without: Without | None = None,
 ) -> Callable[[FunctionT], FunctionT]:
     """Make a method of a class of cases a case; its docstring is the rule, in one sentence.
 
@@ -89,7 +94,8 @@ def case(
         for name in needed:
             Capabilities.meaning(name)  # KeyError for one that does not exist
         limit = seconds or (LONG_DEADLINE if chosen == "endurance" else DEADLINE)
-        setattr(function, _ATTRIBUTE, Case(case_id, rule, chosen, needed, on, limit, function))
+        made = Case(case_id, rule, chosen, needed, on, limit, function, without)
+        setattr(function, _ATTRIBUTE, made)
         return function
 
     return make

@@ -19,6 +19,7 @@ from juham_core.capabilities import Capabilities
 from juham_core.errors import NotSupportedError
 from juham_core.jmqtt import JMqtt
 from juham_core.testing.asyncio_face import AsyncioFace
+from juham_core.testing.definition import Without
 from juham_core.testing.faults import FaultBroker
 from juham_core.testing.observer import Observer
 from juham_core.testing.patience import patience
@@ -268,15 +269,21 @@ class Kit:
 
     # --- what is missing ----------------------------------------------------------------------------
 
-    def refuses(self, capability: str) -> None:
-        """Fail unless using a capability that is not declared raises NotSupportedError, at the call.
+    def lacks(self, capability: str, without: Without | None = None) -> str:
+        """Fail if the backend has a capability that it does not declare; return how it was found to lack it.
 
-        One that cannot be asked for, see :class:`~juham_core.capabilities.Capabilities`, is no matter then.
+        Using it has to raise NotSupportedError, at the call. One that cannot be asked for, see
+        :class:`~juham_core.capabilities.Capabilities`, ``without`` looks for; if there is nothing to look
+        for, the case does not apply.
         """
-        if capability not in _USES:
+        if capability in _USES:
+            with self.raises(NotSupportedError):
+                _USES[capability](self)
+            return "refused"
+        if without is None:
             self.not_applicable(f"not declared: {Capabilities.meaning(capability)}")
-        with self.raises(NotSupportedError):
-            _USES[capability](self)
+        without(self)
+        return "not shown"
 
 
 def _publish_qos_2(kit: Kit) -> None:

@@ -108,9 +108,7 @@ def _run(item: TrialItem, trial: Trial, suite: Any) -> None:
     started = time.perf_counter()
     outcome, reason = "failed", ""
     try:
-        outcome = trial.run(suite)
-        if outcome == "unsupported":
-            reason = f"not declared, and refused: {trial.missing}"
+        outcome, reason = trial.run(suite)
         if trial.known_failure is not None:
             outcome, reason = "failed", f"it passes: take it out of known_failures ({trial.known_failure})"
     except NotApplicableError as exc:

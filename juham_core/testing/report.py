@@ -32,7 +32,7 @@ from juham_core.testing.definition import LEVELS
 SCHEMA: Final = "juham-conformance/1"
 OUTCOMES: Final = {
     "passed": "the rule holds",
-    "unsupported": "a capability is not declared, and using it was refused as it has to be",
+    "unsupported": "a capability is not declared, and was refused or not to be seen, as it has to be",
     "not_applicable": "cannot be tried with this backend; the reason says why",
     "known_failure": "fails, as the backend's author says, for the reason given",
     "failed": "the rule is broken, or a known failure is none any more",

@@ -54,16 +54,17 @@ class Trial:
         known: Mapping[str, str] = self.suite.known_failures
         return known.get(self.name, known.get(self.case.id))
 
-    def run(self, suite: Any = None) -> str:
-        """Try it. Return ``"passed"`` or ``"unsupported"``, or raise: NotApplicableError, or what failed.
+    def run(self, suite: Any = None) -> tuple[str, str]:
+        """Try it. Return ``"passed"`` or ``"unsupported"``, and why.
 
-        ``suite`` is the instance whose case it is. Blocks for the case's deadline at most, and a little.
+        It raises NotApplicableError, or what failed. ``suite`` is the instance whose case it is. Blocks for
+        the case's deadline at most, and a little.
         """
         why_not = self.why_not or self._no_matter_of_the_face()
         if why_not:
             raise NotApplicableError(why_not)
         instance = suite if suite is not None else self.suite()
-        outcome: list[str] = []
+        outcome: list[tuple[str, str]] = []
         prepare(self.place)
         watch = Watch()
         with Uncaught() as uncaught:
@@ -83,9 +84,7 @@ class Trial:
         started = time.perf_counter()
         known = self.known_failure
         try:
-            outcome, reason = self.run(), ""
-            if outcome == "unsupported":
-                reason = f"not declared, and refused: {self.missing}"
+            outcome, reason = self.run()
             if known is not None:
                 outcome, reason = "failed", f"it passes: take it out of known_failures ({known})"
         except NotApplicableError as exc:
@@ -111,7 +110,7 @@ class Trial:
     def _no_matter_of_the_face(self) -> str:
         return reason_against(self.case) if self.suite.face == ASYNCIO else ""
 
-    def _try(self, instance: Any, place: Place) -> str:
+    def _try(self, instance: Any, place: Place) -> tuple[str, str]:
         loaded = load(self.suite.backend)
         protocol = MQTT_5 if "mqtt_5" in self.case.needs and loaded.capabilities.mqtt_5 else None
         kit = Kit(
@@ -123,9 +122,11 @@ class Trial:
             backend_name=self.suite.backend if isinstance(self.suite.backend, str) else None,
         )
         missing = self.missing
+        ended = ("passed", "")
         try:
             if missing is not None:
-                kit.refuses(missing)
+                how = kit.lacks(missing, self.case.without)
+                ended = ("unsupported", f"not declared, and {how}: {missing}")
             else:
                 self.case.function(instance, kit)
         except BaseException:
@@ -133,7 +134,7 @@ class Trial:
             _quietly(kit.close)
             raise
         kit.close()
-        return "passed" if missing is None else "unsupported"
+        return ended
 
 
 def load(backend: Backend) -> type[JMqtt]:

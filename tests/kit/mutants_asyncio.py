@@ -40,7 +40,7 @@ def load_asyncio():
 _AS_THEY_ARE = """
     JPrints JSetsUpLogging JShares JFirstCodeOnly JWildAnyway JEndsAtSystemExit JDropsEarly JLeavesSockets
     JEveryConnack JQuietRefusal JNoticesNothing JTakesAll JInlineWaitsForItself JInlineTwice
-    JInlineAcknowledgesWhenHandled
+    JInlineAcknowledgesWhenHandled JLosesDup JNumbersItself JLosesDupLater JShowsDup JShowsDupLater JShowsMid
 """
 
 # --- its life -----------------------------------------------------------------------------------------

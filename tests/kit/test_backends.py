@@ -11,17 +11,10 @@ _NAMES = sorted(filter(None, _NAMED.split(","))) or sorted({info.name for info i
 _AWAITED = os.environ.get("JUHAM_TEST_ASYNCIO", "gmqtt,memory").split(",")
 
 # Where in the library, and that no issue of its own is known, is told in docs/conformance.md.
-_HIDDEN = (
-    "awscrt 0.38's s_on_publish_received gives Python neither DUP nor the packet identifier of a message, "
-    "and the handle by which it is acknowledged is a number of its own"
-)
 _IN_PART = "awscrt sets DUP only on what it has written to the last byte, and lets nobody else set it"
 _NO_DUP = "awscrt has no DUP to be set: what another process has sent goes out as new"
 KNOWN = {
     "awscrt": {
-        "handlers.qos_1_dup_shown": _HIDDEN,
-        "handlers.mid_shown": _HIDDEN,
-        "handlers.ack_missing_dup": _HIDDEN,
         "reconnect.qos_1_cut_in_publish": _IN_PART,
         "outbox.sent_again_dup": _NO_DUP,
     }

@@ -5,6 +5,7 @@ import mutants_mqtt5  # noqa: F401 - as above
 import pytest
 from mutants import load_all
 from mutants_asyncio import load_asyncio
+from mutants_hidden import JHidden
 from toy import JToy
 
 from juham_core.aio import AsyncMqtt
@@ -26,6 +27,14 @@ def test_the_toy_passes(case_id, monkeypatch):
     monkeypatch.setattr(endurance, "_QOS_0", 20_000)  # the toy is short, not fast
     for result in run_case(JToy, case_id):
         assert result.outcome in ("passed", "unsupported", "not_applicable"), result.reason
+
+
+@pytest.mark.parametrize("face", ["", "asyncio"])
+@pytest.mark.parametrize("case_id", [case.id for case in catalogue() if "dup_and_mid" in case.needs])
+def test_what_is_neither_shown_nor_declared_is_no_failure(case_id, face):
+    [trial] = [each for each in trials_of(suite_of(JHidden, face=face)) if each.case.id == case_id]
+    result = trial.result()
+    assert (result.outcome, result.reason) == ("unsupported", "not declared, and not shown: dup_and_mid")
 
 
 @pytest.mark.parametrize("name", MUTANTS)

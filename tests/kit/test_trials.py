@@ -150,8 +150,8 @@ class JBare(JMemory):
     capabilities = Capabilities(mqtt_311=True, in_process=True)
 
 
-CANNOT_BE_ASKED_FOR = "early_packet_limit"
-ASKED_FOR = [item.name for item in dataclasses.fields(Capabilities) if item.name != CANNOT_BE_ASKED_FOR]
+CANNOT_BE_ASKED_FOR = ("dup_and_mid", "early_packet_limit")
+ASKED_FOR = [item.name for item in dataclasses.fields(Capabilities) if item.name not in CANNOT_BE_ASKED_FOR]
 
 
 @pytest.mark.parametrize("name", ASKED_FOR)
@@ -166,13 +166,39 @@ def test_what_is_not_declared_has_to_be_refused(name):
         assert (outcome, reason) == ("unsupported", f"not declared, and refused: {name}")
 
 
-def test_what_is_not_declared_and_cannot_be_asked_for_is_not_tried():
+@pytest.mark.parametrize("name", CANNOT_BE_ASKED_FOR)
+def test_what_is_not_declared_and_cannot_be_asked_for_is_not_tried(name):
     def never(self, kit):
         raise AssertionError("must not run")
 
-    outcome, reason = outcome_of(never, needs=CANNOT_BE_ASKED_FOR, on=ANY, backend=JBare)
+    outcome, reason = outcome_of(never, needs=name, on=ANY, backend=JBare)
     assert outcome == "not_applicable"
-    assert reason == "not declared: packets refused by the length that they announce"
+    assert reason == f"not declared: {Capabilities.meaning(name)}"
+
+
+def test_what_cannot_be_asked_for_may_be_looked_for():
+    looked = []
+
+    def never(self, kit):
+        raise AssertionError("must not run")
+
+    def find(kit):
+        raise AssertionError("it is there")
+
+    settings = {"needs": ("tls", "dup_and_mid"), "on": ANY}
+    expected = ("unsupported", "not declared, and refused: tls")  # which comes first
+    assert outcome_of(never, **settings, without=find, backend=JBare) == expected
+    settings["needs"] = "dup_and_mid"
+    assert outcome_of(never, **settings, without=find, backend=JBare) == (
+        "failed",
+        "AssertionError: it is there",
+    )
+    assert outcome_of(never, **settings, without=looked.append, backend=JBare) == (
+        "unsupported",
+        "not declared, and not shown: dup_and_mid",
+    )
+    assert len(looked) == 1
+    assert outcome_of(lambda self, kit: None, **settings, without=find) == ("passed", "")
 
 
 def test_what_is_not_declared_and_works_nevertheless_fails():

@@ -41,6 +41,7 @@ class JToy(JMqtt):
         persistent_session=True,
         shared_subscriptions=True,
         manual_ack=True,
+        dup_and_mid=True,
         packet_limit=True,
         early_packet_limit=True,
     )

@@ -24,7 +24,9 @@ asserted then; for a look at the wire where there is a record, ask ``kit.records
 a case that uses the script or the record of ``kit.broker``; ``on=NONE`` for one without a broker.
 
 *What it needs*: ``needs="mqtt_5"`` (or several) names capabilities. For a backend that lacks one, the case
-is replaced by a check that using it raises NotSupportedError. Whatever may differ between backends without
+is replaced by a check that using it raises NotSupportedError. One that shows in what a client receives cannot
+be refused: there ``without=look`` names a function that is tried in the place of the case, and fails if the
+backend has what it does not declare. Whatever may differ between backends without
 being wrong does not belong in the contract. With ``needs="mqtt_5"`` the clients speak MQTT 5 unless told
 otherwise; ``kit.protocol`` says which version they speak.
 

@@ -11,6 +11,65 @@ from juham_core.testing.definition import FAULTS, case
 from juham_core.testing.kit import Kit
 from juham_core.wire import Publish, Pubrel
 
+_DUP_SHOWN = "it shows DUP: have the class declare dup_and_mid, or report False"
+_MID_SHOWN = "it shows packet identifiers: have the class declare dup_and_mid, or report other numbers"
+
+
+def _dup_of_two(kit: Kit) -> list[bool]:
+    """What a message shows that the broker sends twice, the second time with DUP."""
+    kit.broker.before("publish", nth=1).twice()
+    inbox = kit.inbox(kit.connect(), kit.topic)
+    kit.observer().publish(kit.topic, b"x")
+    return [message.dup for message in inbox.take(2)]
+
+
+def _dup_of_two_connections(kit: Kit) -> list[bool]:
+    """What a message shows that is not acknowledged, and comes again with the session's next connection."""
+    inbox = kit.inbox(kit.connect(manual_ack=True, **lasting(kit)), kit.topic)
+    kit.observer().publish(kit.topic, b"x")
+    first = inbox.next()
+    kit.broker.reset(1)
+    return [first.dup, inbox.next().dup]
+
+
+def _three(kit: Kit, client: JMqtt) -> list[Any]:
+    """Messages with the packet identifier 4711, with none, and with 815."""
+    inbox = kit.inbox(client, kit.topic)
+    for qos, packet_id in ((1, 4711), (0, 0), (1, 815)):
+        kit.broker.send(Publish(kit.topic, b"x", qos=qos, packet_id=packet_id))
+    return inbox.take(3)
+
+
+# --- without the capability dup_and_mid ---------------------------------------------------------------
+
+
+def _hides_dup(kit: Kit) -> None:
+    shown = _dup_of_two(kit)
+    sent = kit.broker.packets("publish", sent=True, connection=1)
+    assert [packet.dup for packet in sent] == [False, True]
+    assert shown == [False, False], _DUP_SHOWN
+
+
+def _hides_dup_later(kit: Kit) -> None:
+    shown = _dup_of_two_connections(kit)
+    sent = kit.broker.packets("publish", sent=True, where=lambda packet: packet.payload == b"x")
+    assert [packet.dup for packet in sent] == [False, True]
+    assert shown == [False, False], _DUP_SHOWN
+
+
+def _hides_mid(kit: Kit) -> None:
+    by_hand = kit.capabilities.manual_ack
+    client = kit.connect(manual_ack=by_hand)
+    first, _, last = _three(kit, client)
+    shown = (first.mid, last.mid)
+    assert shown != (4711, 815), _MID_SHOWN
+    if by_hand:
+        for message in (first, last):
+            assert client.ack(message.mid, message.qos) == 0
+    kit.broker.wait_for("puback", nth=2, connection=1)
+    answers = kit.broker.packets("puback", connection=1)
+    assert [packet.packet_id for packet in answers] == [4711, 815], f"acknowledged by the mids {shown}"
+
 
 class AcknowledgingCases:
     """The subject ``handlers``, continued."""
@@ -39,21 +98,17 @@ class AcknowledgingCases:
             kit.broker.wait_for("pubcomp", nth=number)
         assert inbox.payloads(2) == [b"1", b"2"]
 
-    @case("handlers.qos_1_dup_shown", on=FAULTS)
+    @case("handlers.qos_1_dup_shown", on=FAULTS, needs="dup_and_mid", without=_hides_dup)
     def qos_1_dup_shown(self, kit: Kit) -> None:
         """A QoS 1 message that comes again is delivered again, and shows DUP (section 3.3.1.1)."""
-        kit.broker.before("publish", nth=1).twice()
-        inbox = kit.inbox(kit.connect(), kit.topic)
-        kit.observer().publish(kit.topic, b"x")
-        assert [message.dup for message in inbox.take(2)] == [False, True]
+        shown = _dup_of_two(kit)
+        assert shown == [False, True], f"dup_and_mid is declared, and dup is {shown}"
 
-    @case("handlers.mid_shown", on=FAULTS)
+    @case("handlers.mid_shown", on=FAULTS, needs="dup_and_mid", without=_hides_mid)
     def mid_shown(self, kit: Kit) -> None:
         """A message shows its packet identifier as ``mid``, and 0 at QoS 0 (section 2.2.1)."""
-        inbox = kit.inbox(kit.connect(), kit.topic)
-        for qos, packet_id in ((1, 4711), (0, 0), (1, 815)):
-            kit.broker.send(Publish(kit.topic, b"x", qos=qos, packet_id=packet_id))
-        assert [message.mid for message in inbox.take(3)] == [4711, 0, 815]
+        shown = [message.mid for message in _three(kit, kit.connect())]
+        assert shown == [4711, 0, 815], f"dup_and_mid is declared, and mid is {shown}"
 
     @case("handlers.qos_2_cut_at_pubrec", on=FAULTS, needs=("qos_2", "persistent_session"))
     def qos_2_cut_at_pubrec(self, kit: Kit) -> None:
@@ -93,14 +148,16 @@ class AcknowledgingCases:
         sent = kit.broker.packets("publish", sent=True, connection=1)[0]
         assert kit.broker.wait_for("puback").packet_id == sent.packet_id
 
-    @case("handlers.ack_missing_dup", on=FAULTS, needs=("manual_ack", "persistent_session"))
+    @case(
+        "handlers.ack_missing_dup",
+        on=FAULTS,
+        needs=("manual_ack", "persistent_session", "dup_and_mid"),
+        without=_hides_dup_later,
+    )
     def ack_missing_dup(self, kit: Kit) -> None:
         """What comes again after a reconnect shows DUP, as it did not the first time (section 3.3.1.1)."""
-        inbox = kit.inbox(kit.connect(manual_ack=True, **lasting(kit)), kit.topic)
-        kit.observer().publish(kit.topic, b"x")
-        first = inbox.next()
-        kit.broker.reset(1)
-        assert [first.dup, inbox.next().dup] == [False, True]
+        shown = _dup_of_two_connections(kit)
+        assert shown == [False, True], f"dup_and_mid is declared, and dup is {shown}"
 
     @case("handlers.ack_missing_qos_2", on=FAULTS, needs=("manual_ack", "persistent_session", "qos_2"))
     def ack_missing_qos_2(self, kit: Kit) -> None:
@@ -148,7 +205,9 @@ class AcknowledgingCases:
         kit.subscribe(client, f"{kit.topic}/marker")  # whatever was on its way has arrived
         assert kit.broker.packets("pubcomp", connection=1) == []
         client.ack(message.mid, message.qos)
-        assert kit.broker.wait_for("pubcomp", connection=1).packet_id == message.mid
+        [sent] = kit.broker.packets("publish", sent=True, connection=1, where=lambda packet: packet.qos == 2)
+        assert kit.broker.wait_for("pubcomp", connection=1).packet_id == sent.packet_id
+        assert message.mid == sent.packet_id or not kit.capabilities.dup_and_mid
 
     @case("handlers.ack_in_handler", on=FAULTS, needs="manual_ack")
     def ack_in_handler(self, kit: Kit) -> None:

@@ -37,6 +37,7 @@ class JGmqtt(JMqtt):
         persistent_session=True,
         shared_subscriptions=True,
         manual_ack=True,
+        dup_and_mid=True,
         packet_limit=True,
         early_packet_limit=True,
         callers_loop=True,

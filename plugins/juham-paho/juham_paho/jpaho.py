@@ -34,6 +34,7 @@ CAPABILITIES = Capabilities(
     persistent_session=True,
     shared_subscriptions=True,
     manual_ack=True,
+    dup_and_mid=True,
     packet_limit=True,
     early_packet_limit=True,
     callers_loop=True,
