@@ -66,6 +66,26 @@ def test_retained_messages_and_sessions_outlive_their_clients(join):
     assert inbox.texts(1) == ["retained"]
 
 
+def test_what_was_not_acknowledged_comes_again_with_dup_and_its_packet_identifier(join):
+    """No network fails here, so the kit, which tries what is declared on its own broker, does not."""
+    assert JMemory.capabilities.dup_and_mid
+    client = join(client_id="lasting", clean_start=False, manual_ack=True)
+    client.on_message = inbox = Inbox()
+    client.subscribe("a", qos=1).wait(5)
+    publisher = join()
+    for payload in ("first", "second"):
+        publisher.publish("a", payload, qos=1).wait(5)
+    first, second = inbox.next(), inbox.next()
+    assert first.mid != second.mid
+    assert (first.dup, second.dup) == (False, False)
+    client.ack(first.mid, first.qos)
+    client.disconnect_from_server()
+    client.connect_to_server()
+    client.loop_start()
+    again = inbox.next()
+    assert (again.payload, again.mid, again.dup) == (b"second", second.mid, True)
+
+
 def test_a_takeover_ends_the_first(join):
     first = join(client_id="same", protocol=5)
     first.on_disconnect = gone = FiveArguments()

@@ -26,9 +26,10 @@ class JAwsCrt(JMqtt):
     local address to bind to, AUTH. Nor MQTT 3.1.1: the library's other client reports a CONNACK that refuses
     as a protocol error without its code, so that bad credentials would look like a passing fault.
 
-    It shows neither DUP nor the packet identifier of a received message: ``dup`` is always False, and ``mid``
-    a number of this client's own, good for :meth:`ack`. What is in flight when a connection ends goes out
-    again in its session if the next attempt has the same options; otherwise as a new message, without DUP.
+    It shows neither DUP nor the packet identifier of a received message (no ``dup_and_mid``): ``dup`` is
+    always False, and ``mid`` a number of this client's own, good for :meth:`ack`. What is in flight when a
+    connection ends goes out again in its session if the next attempt has the same options; otherwise as a
+    new message, without DUP.
 
     Before its first connection by TLS to a broker that has to be verified, Python's ssl verifies it, on a
     connection of its own: awscrt, which verifies each one, holds a failure back for up to 30 s.
