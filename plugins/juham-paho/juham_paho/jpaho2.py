@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from juham_core.connection import State
 from juham_core.defaults import HOST, KEEPALIVE, PORT
-from juham_core.errors import ConnectError, NotSupportedError, OptionError
+from juham_core.errors import NotSupportedError, OptionError
 from juham_core.handlers import Handler
 from juham_core.jmqtt import JMqtt
-from juham_core.message import MqttMsg, closed_error
 from juham_core.options import Options
-from juham_core.wire.terms import Subscription
 from juham_paho import settings, shapes, twofold
 from juham_paho.driver import Driver
 from juham_paho.handover import Handover
-from juham_paho.jpaho import CAPABILITIES
+from juham_paho.jpaho import CAPABILITIES, JPaho
 from juham_paho.library import PahoClient, lend
 from juham_paho.properties import as_core
-from juham_paho.twofold import ClassDefault, Twofold, Use
-
-if TYPE_CHECKING:
-    import asyncio
+from juham_paho.twofold import ClassDefault, Twofold
+from juham_paho.use import Use, become_juham, close_as_paho, connecting_as_paho
 
 
 class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one name, two signatures: see Use
@@ -72,18 +68,15 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
         self._event_handlers = {}
         PahoClient.__init__(self, *client_arguments, **client_keywords)  # type: ignore[arg-type]  # lent: see lend
         userdata = self._userdata
-        self._seen = settings.untouched()
+        self._mirror = settings.Mirror(self)
         self._driver = Driver(self, self, super())
         self._set_up(name)
         self._userdata = userdata
-        with contextlib.suppress(OptionError):  # what only paho can do: reported if a JMqtt is to do it
-            self._adopt()
-
-    def _set_up(self, name: str) -> None:
-        JMqtt._set_up(self, name)
         cls = type(self)
         if (cls.host, cls.port) != (HOST, PORT):
             self._options = self._options.changed(host=cls.host, port=cls.port)
+        with contextlib.suppress(OptionError):  # what only paho can do: reported if a JMqtt is to do it
+            self._adopt()
 
     def __del__(self) -> None:
         # An object whose constructor failed has no sockets.
@@ -95,51 +88,16 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
         """Give the client identifier that clients made from now on use, where none is given to them."""
         cls._registered_client_id = name_pid
 
-    # --- used as what -------------------------------------------------------------------------------
-
-    def _become_paho(self) -> None:
-        if self._use is not Use.UNDECIDED:
-            return
-        if self._options.outbox is not None:
-            raise NotSupportedError(
-                "an outbox is for clients that are connected with connect_to_server(); paho's own methods "
-                "know nothing of it"
-            )
-        self._use = Use.PAHO
-        self._handover = Handover(self, super())
-
-    @contextlib.contextmanager
-    def _as_paho(self) -> Iterator[None]:
-        """Around paho's own connecting: a loop that was started before goes on as paho's."""
-        was_running = self._use is Use.UNDECIDED and self._delivery._dispatcher.running
-        self._become_paho()
-        yield
-        if was_running:
-            self._delivery.stop()
-            super().loop_start()
-
-    def _become_juham(self) -> None:
-        if self._use is Use.JUHAM:
-            return
-        if self._sock is not None or self._thread is not None:
-            raise ConnectError(
-                "the client is connected through paho's own methods: disconnect() and loop_stop() come first"
-            )
-        self._adopt()
-        self._reset_sockets()  # paho keeps those that woke its thread
-        self._use = Use.JUHAM
-        self._callback_api_version = CallbackAPIVersion.VERSION2  # the driver's; see callback_api_version
+    # --- settings -----------------------------------------------------------------------------------
 
     def _adopt(self) -> None:
         """Take over into the options what was set through paho's constructor and properties."""
         if self._use is Use.JUHAM and self._connection.state is not State.CLOSED:
             return  # paho has the options of the present attempt, which a hook may have changed
-        now = settings.read(self)
-        changes = {name: value for name, value in now.items() if value != self._seen[name]}
-        if changes:
-            self._options = self._options.changed(**changes)
+        options = self._mirror.adopted(self._options)
+        if options is not self._options:
+            self._options = options
             self._apply_bounds()
-        self._seen = now
 
     @property
     def options(self) -> Options:
@@ -151,8 +109,7 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
     def options(self, options: Options) -> None:
         self._require(options)
         if self._use is not Use.JUHAM and self._connection_closed():
-            settings.write_changes(self, self._options, options)
-            self._seen = settings.read(self)
+            self._mirror.write_changes(self._options, options)
         self._options = options
         self._apply_bounds()
 
@@ -166,6 +123,19 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
         """The client identifier."""
         return super().client_id if self._use is Use.JUHAM else self._client_id.decode()
 
+    @property
+    def callback_api_version(self) -> CallbackAPIVersion:
+        """The version given to the constructor; else VERSION2, though handlers may have either shape."""
+        return self._explicit or CallbackAPIVersion.VERSION2
+
+    @property
+    def protocol(self) -> Any:
+        """The version of MQTT; paho-mqtt 2.0.0 could not say."""
+        return self._protocol
+
+    max_inflight_messages = twofold.bounding("max_inflight_messages", "max_inflight", settings.MOST_INFLIGHT)
+    max_queued_messages = twofold.bounding("max_queued_messages", "max_queued", settings.MOST_QUEUED)
+
     # --- connecting ---------------------------------------------------------------------------------
 
     def connect_to_server(
@@ -178,9 +148,9 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
         properties: Mapping[str, Any] | None = None,
     ) -> int:
         """See :meth:`juham_core.jmqtt.JMqtt.connect_to_server`; from now on the client is a JMqtt."""
-        self._become_juham()
-        return JMqtt.connect_to_server(
-            self, host, port, keepalive, bind_address, clean_start, as_core(properties)
+        become_juham(self)
+        return super().connect_to_server(
+            host, port, keepalive, bind_address, clean_start, as_core(properties)
         )
 
     def connect(  # type: ignore[override]  # paho's signature
@@ -198,7 +168,7 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
             return JMqtt.connect(
                 self, host, port, keepalive, bind_address, bind_port, clean_start, as_core(properties)
             )
-        with self._as_paho():
+        with connecting_as_paho(self):
             return super().connect(host, port, keepalive, bind_address, bind_port, clean_start, properties)
 
     def wait_until_connected(self, timeout: float | None = None) -> None:
@@ -209,16 +179,10 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
 
     def disconnect_from_server(self) -> None:
         """See :meth:`juham_core.jmqtt.JMqtt.disconnect_from_server`."""
-        if self._use is not Use.PAHO:
+        if self._use is Use.PAHO:
+            close_as_paho(self)
+        else:
             super().disconnect_from_server()
-            return
-        super().disconnect()
-        super().loop_stop()
-        if self._thread is None:
-            self._reset_sockets()
-        if self._handover is not None:
-            self._handover.fail(closed_error("a request"))
-            self._handover = None
 
     def reinitialise(self, client_id: str = "", clean_session: bool = True, userdata: Any = None) -> None:
         """Paho's own: make the client anew."""
@@ -271,43 +235,6 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
         with contextlib.suppress(ValueError):
             self._delivery.router.remove(sub, callback)
 
-    # --- handlers -----------------------------------------------------------------------------------
-
-    @property
-    def callback_api_version(self) -> CallbackAPIVersion:
-        """The version given to the constructor; else VERSION2, though handlers may have either shape."""
-        return self._explicit or CallbackAPIVersion.VERSION2
-
-    def _get_handler(self, event: str) -> Handler | None:
-        handler = self._event_handlers.get(event)
-        if handler is None:
-            return None
-        return shapes.for_jmqtt(event, handler, self._explicit, self._protocol)
-
-    def _to_be_called(self, event: str) -> Handler | None:
-        """What paho is to call for an event."""
-        if self._use is Use.JUHAM:
-            return self._driver.callbacks[event]
-        handler = self._event_handlers.get(event)
-        if handler is not None and self._explicit is None:
-            handler = shapes.for_paho(event, handler, self._protocol)
-        if self._handover is not None:
-            if self._handover.done:
-                self._handover = None
-            else:
-                handler = self._handover.wrap(event, handler)
-        return handler
-
-    # --- attributes of paho's -----------------------------------------------------------------------
-
-    @property
-    def protocol(self) -> Any:
-        """The version of MQTT; paho-mqtt 2.0.0 could not say."""
-        return self._protocol
-
-    max_inflight_messages = twofold.bounding("max_inflight_messages", "max_inflight", settings.MOST_INFLIGHT)
-    max_queued_messages = twofold.bounding("max_queued_messages", "max_queued", settings.MOST_QUEUED)
-
     # --- saving -------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
@@ -326,7 +253,10 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
         if version is not None:
             self._explicit = self._callback_api_version = CallbackAPIVersion(version)
 
-    # --- the primitives -----------------------------------------------------------------------------
+    # --- what JMqtt asks for ------------------------------------------------------------------------
+
+    def _get_handler(self, event: str) -> Handler | None:
+        return shapes.for_jmqtt(event, self._event_handlers.get(event), self._explicit, self._protocol)
 
     def _open(self, options: Options) -> None:
         settings.write(self, options)
@@ -334,43 +264,16 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
 
     def _close(self, deliberate: bool) -> None:
         self._driver.close(deliberate)
-        settings.write_bounds(self, self._options)
-        self._seen = settings.read(self)
+        self._mirror.write_bounds(self._options)
 
-    def _run_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        self._driver.run_in(loop)
-
-    def _publish(self, message: MqttMsg) -> int:
-        return self._driver.publish(message)
-
-    def _subscribe(self, subscriptions: list[Subscription]) -> int:
-        return self._driver.subscribe(subscriptions)
-
-    def _unsubscribe(self, topic_filters: list[str]) -> int:
-        return self._driver.unsubscribe(topic_filters)
-
-    def _pubrel(self, key: int, message: MqttMsg) -> None:
-        self._driver.release(key, message)
-
-    def _ack(self, mid: int, qos: int) -> None:
-        self._driver.ack(mid, qos)
+    # The rest is the driver's, as it is in JPaho.
+    _run_in = JPaho._run_in
+    _publish = JPaho._publish
+    _subscribe = JPaho._subscribe
+    _unsubscribe = JPaho._unsubscribe
+    _pubrel = JPaho._pubrel
+    _ack = JPaho._ack
 
 
 lend(JPaho2)
-for _name in (
-    *("subscribe", "unsubscribe", "ack", "is_connected", "disconnect", "loop_start", "loop_stop"),
-    *("username_pw_set", "will_set", "will_clear", "tls_set", "tls_set_context", "tls_insecure_set"),
-    *("ws_set_options", "manual_ack_set", "reconnect_delay_set"),
-):
-    setattr(JPaho2, _name, twofold.either(_name))
-for _name, _most in (
-    ("max_inflight_messages_set", settings.MOST_INFLIGHT),
-    ("max_queued_messages_set", settings.MOST_QUEUED),
-):
-    setattr(JPaho2, _name, twofold.bound(_name, _most))
-for _name in ("connect_async", "connect_srv", "reconnect", "loop"):
-    setattr(JPaho2, _name, twofold.connecting(_name))
-for _name in ("loop_read", "loop_write", "loop_misc"):
-    setattr(JPaho2, _name, twofold.looping(_name))
-for _name in ("on_connect", "on_disconnect", "on_message", "on_publish", "on_subscribe", "on_unsubscribe"):
-    setattr(JPaho2, _name, twofold.event(_name))
+twofold.complete(JPaho2)  # with what only chooses between paho's and JMqtt's: subscribe() and many others

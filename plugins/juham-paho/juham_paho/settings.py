@@ -40,18 +40,6 @@ def write(client: Client, options: Options) -> None:
     _set(client, values)
 
 
-def write_bounds(client: Client, options: Options) -> None:
-    """Let paho's client have the bounds that JMqtt has kept in its place."""
-    _set(client, _flow(options))
-
-
-def write_changes(client: Client, before: Options, after: Options) -> None:
-    """Let paho's client have what differs between two sets of options, and nothing else."""
-    for names, part in _PARTS:
-        if any(getattr(before, name) != getattr(after, name) for name in names.split()):
-            _set(client, part(after))
-
-
 def read(client: Client) -> Values:
     """What paho's client is set up with, as values of options."""
     will = None
@@ -89,8 +77,43 @@ def read(client: Client) -> Values:
     }
 
 
+class Mirror:
+    """The settings of a client that has them twice: as a JMqtt's options, and as attributes of paho's.
+
+    What the application has set on paho's side is told from what was written there by this.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._known = _untouched()
+
+    def adopted(self, options: Options) -> Options:
+        """The options with what has been set on paho's side since the last look.
+
+        Raises OptionError for what only paho can do, again each time.
+        """
+        now = read(self._client)
+        changes = {name: value for name, value in now.items() if value != self._known[name]}
+        if changes:
+            options = options.changed(**changes)
+        self._known = now
+        return options
+
+    def write_changes(self, before: Options, after: Options) -> None:
+        """Let paho's side have what differs between two sets of options, and nothing else."""
+        for names, part in _PARTS:
+            if any(getattr(before, name) != getattr(after, name) for name in names.split()):
+                _set(self._client, part(after))
+        self._known = read(self._client)
+
+    def write_bounds(self, options: Options) -> None:
+        """Let paho's side have the bounds that JMqtt has kept in its place."""
+        _set(self._client, _flow(options))
+        self._known = read(self._client)
+
+
 @cache
-def untouched() -> Values:
+def _untouched() -> Values:
     """What a client is set up with that nobody has touched."""
     return read(Client(CallbackAPIVersion.VERSION2))
 

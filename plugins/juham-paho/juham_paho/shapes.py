@@ -31,12 +31,14 @@ def for_paho(event: str, handler: Handler, protocol: int) -> Handler:
     return _ADAPTERS[event](handler, protocol)
 
 
-def for_jmqtt(event: str, handler: Handler, version: CallbackAPIVersion | None, protocol: int) -> Handler:
+def for_jmqtt(
+    event: str, handler: Handler | None, version: CallbackAPIVersion | None, protocol: int
+) -> Handler | None:
     """What JMqtt is to call, which looks at the number of arguments, for a handler of this version.
 
     Without a version JMqtt finds out by itself, but for two shapes that only paho has had.
     """
-    if event == "on_message":
+    if handler is None or event == "on_message":
         return handler
     if version is CallbackAPIVersion.VERSION2:
         return _five(handler)

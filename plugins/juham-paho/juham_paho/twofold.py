@@ -1,28 +1,23 @@
-"""What lets one object be a paho client and a JMqtt: attributes and methods that are one or the other's."""
+"""What lets one object be a paho client and a JMqtt: attributes and methods that are one's or the other's."""
 
 from __future__ import annotations
 
 import functools
 from abc import ABCMeta
 from collections.abc import Callable
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from juham_core.errors import NotSupportedError
+from juham_core.handlers import Handler
 from juham_core.jmqtt import JMqtt
+from juham_paho import shapes
 from juham_paho.library import PahoClient
 from juham_paho.properties import as_core
+from juham_paho.settings import MOST_INFLIGHT, MOST_QUEUED
+from juham_paho.use import Use, become_paho, connecting_as_paho
 
 if TYPE_CHECKING:
     from juham_paho.jpaho2 import JPaho2
-
-
-class Use(Enum):
-    """What an application uses a client as."""
-
-    UNDECIDED = "a JMqtt, until it is connected the one way or the other"
-    PAHO = "paho's client"
-    JUHAM = "a JMqtt"
 
 
 class ClassDefault:
@@ -89,7 +84,7 @@ def connecting(name: str) -> Callable[..., Any]:
                 f"{name}() is for those who use paho's client by itself; this one was connected with "
                 "connect_to_server(), and reconnects by itself"
             )
-        with self._as_paho():
+        with connecting_as_paho(self):
             return paho(self, *args, **named)
 
     return method
@@ -102,7 +97,7 @@ def looping(name: str) -> Callable[..., Any]:
     @functools.wraps(paho)
     def method(self: JPaho2, *args: Any, **named: Any) -> Any:
         if self._use is Use.UNDECIDED:
-            self._become_paho()
+            become_paho(self)
         return paho(self, *args, **named)
 
     return method
@@ -115,7 +110,7 @@ def event(name: str) -> property:
     def get(self: JPaho2) -> Any:
         # paho reads with its mutex held, and no application does.
         if self._callback_mutex._is_owned():  # type: ignore[attr-defined]  # what threading.Condition asks it
-            return self._to_be_called(name)
+            return _to_be_called(self, name)
         return paho.__get__(self)
 
     def put(self: JPaho2, handler: Any) -> None:
@@ -128,6 +123,21 @@ def event(name: str) -> property:
     return property(get, put, doc=paho.__doc__)
 
 
+def _to_be_called(client: JPaho2, event: str) -> Handler | None:
+    """What paho is to call for an event."""
+    if client._use is Use.JUHAM:
+        return client._driver.callbacks[event]
+    handler = client._event_handlers.get(event)
+    if handler is not None and client._explicit is None:
+        handler = shapes.for_paho(event, handler, client._protocol)
+    if client._handover is not None:
+        if client._handover.done:
+            client._handover = None
+        else:
+            handler = client._handover.wrap(event, handler)
+    return handler
+
+
 def bounding(name: str, option: str, unbounded: int) -> property:
     """A bound of paho's that JMqtt keeps instead; 0 where there is none."""
     paho: property = getattr(PahoClient, name)
@@ -138,3 +148,24 @@ def bounding(name: str, option: str, unbounded: int) -> property:
         return paho.__get__(self)
 
     return property(get, paho.fset, doc=paho.__doc__)
+
+
+def complete(cls: type[JPaho2]) -> None:
+    """Set those methods and handlers of paho's for which one of the rules above is all there is to say."""
+    for name in (
+        *("subscribe", "unsubscribe", "ack", "is_connected", "disconnect", "loop_start", "loop_stop"),
+        *("username_pw_set", "will_set", "will_clear", "tls_set", "tls_set_context", "tls_insecure_set"),
+        *("ws_set_options", "manual_ack_set", "reconnect_delay_set"),
+    ):
+        setattr(cls, name, either(name))
+    for name, most in (
+        ("max_inflight_messages_set", MOST_INFLIGHT),
+        ("max_queued_messages_set", MOST_QUEUED),
+    ):
+        setattr(cls, name, bound(name, most))
+    for name in ("connect_async", "connect_srv", "reconnect", "loop"):
+        setattr(cls, name, connecting(name))
+    for name in ("loop_read", "loop_write", "loop_misc"):
+        setattr(cls, name, looping(name))
+    for name in ("on_connect", "on_disconnect", "on_message", "on_publish", "on_subscribe", "on_unsubscribe"):
+        setattr(cls, name, event(name))
