@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, Client
 from paho.mqtt.enums import CallbackAPIVersion
@@ -14,15 +14,20 @@ from juham_core.defaults import HOST, KEEPALIVE, PORT
 from juham_core.errors import NotSupportedError, OptionError
 from juham_core.handlers import Handler
 from juham_core.jmqtt import JMqtt
+from juham_core.message import MqttMsg
 from juham_core.options import Options
+from juham_core.wire.terms import Subscription
 from juham_paho import settings, shapes, twofold
 from juham_paho.driver import Driver
 from juham_paho.handover import Handover
-from juham_paho.jpaho import CAPABILITIES, JPaho
+from juham_paho.jpaho import CAPABILITIES
 from juham_paho.library import PahoClient, lend
 from juham_paho.properties import as_core
 from juham_paho.twofold import ClassDefault, Twofold
 from juham_paho.use import Use, become_juham, close_as_paho, connecting_as_paho
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one name, two signatures: see Use
@@ -266,13 +271,23 @@ class JPaho2(Client, JMqtt, metaclass=Twofold):  # type: ignore[misc]  # one nam
         self._driver.close(deliberate)
         self._mirror.write_bounds(self._options)
 
-    # The rest is the driver's, as it is in JPaho.
-    _run_in = JPaho._run_in
-    _publish = JPaho._publish
-    _subscribe = JPaho._subscribe
-    _unsubscribe = JPaho._unsubscribe
-    _pubrel = JPaho._pubrel
-    _ack = JPaho._ack
+    def _run_in(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._driver.run_in(loop)
+
+    def _publish(self, message: MqttMsg) -> int:
+        return self._driver.publish(message)
+
+    def _subscribe(self, subscriptions: list[Subscription]) -> int:
+        return self._driver.subscribe(subscriptions)
+
+    def _unsubscribe(self, topic_filters: list[str]) -> int:
+        return self._driver.unsubscribe(topic_filters)
+
+    def _pubrel(self, key: int, message: MqttMsg) -> None:
+        self._driver.release(key, message)
+
+    def _ack(self, mid: int, qos: int) -> None:
+        self._driver.ack(mid, qos)
 
 
 lend(JPaho2)
