@@ -12,7 +12,7 @@ ROUNDS: Final = 5
 MINUTES: Final = 10
 """After so many no further case is begun."""
 BOTH: Final = tuple((scenario, qos) for qos in (0, 1) for scenario in ("publish", "receive"))
-MESSAGES: Final = {"publish": 10_000, "receive": 10_000, "roundtrip": 500, "fanout": 5_000}
+MESSAGES: Final = {"publish": 10_000, "receive": 10_000, "roundtrip": 2_000, "fanout": 5_000}
 STORED: Final = 1_500
 """Messages that go by way of the disk, which takes longer."""
 

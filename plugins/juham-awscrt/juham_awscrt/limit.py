@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from juham_awscrt.descriptors import LOOK, Descriptor, watched
-from juham_awscrt.looking import look_at, look_away
+from juham_awscrt.descriptors import Descriptor, watched
+from juham_awscrt.looking import PAUSE, look_at, look_away
 from juham_core.errors import InvalidArgumentError, MalformedPacketError
 from juham_core.wire.properties import Properties
 from juham_core.wire.property_codec import encode_properties
@@ -117,7 +117,7 @@ class PacketLimit:
         """Look how much was read, and end the connection if it is too much; on the looker's thread."""
         descriptor = self._descriptor
         if descriptor is None:
-            return LOOK
+            return PAUSE
         with descriptor.opened() as sock:
             if sock is None:
                 return None
@@ -136,7 +136,7 @@ class PacketLimit:
             if unheard > self._most:
                 self._end_it(f"{unheard:,} bytes of a packet, and there are more", sock)
                 return None
-        return LOOK if heard else CLOSELY if unheard > AROUND else BEGUN
+        return PAUSE if heard else CLOSELY if unheard > AROUND else BEGUN
 
     def exceeded(self, topic: str, payload: bytes, qos: int, properties: Properties | None) -> bool:
         """True if a message has come in a packet that is too large: then this ends the connection."""
