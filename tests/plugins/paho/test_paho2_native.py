@@ -339,6 +339,50 @@ def test_class_configuration_of_host_and_port(embedded, monkeypatch):
         client.wait_until_connected(PATIENCE)
 
 
+@pytest.mark.parametrize("managed", [False, True], ids=["paho", "juham"])
+def test_a_subclass_extends_methods_of_both(managed, embedded, topic, closing):
+    called = []
+
+    class Noting(JPaho2):
+        def connect(self, *args, **named):
+            called.append("connect")
+            return super().connect(*args, **named)
+
+        def connect_to_server(self, *args, **named):
+            called.append("connect_to_server")
+            return super().connect_to_server(*args, **named)
+
+        def loop_start(self):
+            called.append("loop_start")
+            return super().loop_start()
+
+        def subscribe(self, *args, **named):
+            called.append("subscribe")
+            return super().subscribe(*args, **named)
+
+        def publish(self, *args, **named):
+            called.append("publish")
+            return super().publish(*args, **named)
+
+        def _publish(self, message):
+            called.append("_publish")
+            return super()._publish(message)
+
+    client = closing(Noting("test"))
+    client.on_connect = up = Recorder()
+    client.on_subscribe = granted = Recorder()
+    client.on_message = inbox = Inbox()
+    (client.connect_to_server if managed else client.connect)("127.0.0.1", embedded.port)
+    client.loop_start()
+    up.next()
+    client.subscribe(topic, 1)
+    granted.next()
+    client.publish(topic, "x", 1)
+    assert inbox.texts(1) == ["x"]
+    common = ["loop_start", "subscribe", "publish"]
+    assert called == (["connect_to_server", *common, "_publish"] if managed else ["connect", *common])
+
+
 def test_register_client_id(embedded):
     class Registered(JPaho2):
         pass
