@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from juham_core.capabilities import Capabilities
 from juham_core.connection import State
-from juham_core.errors import NotSupportedError, OptionError
+from juham_core.errors import InvalidArgumentError, NotSupportedError, OptionError
 from juham_core.message import MqttMsg, check_qos
 from juham_core.object import Object
 from juham_core.options import Options
@@ -32,7 +32,19 @@ class Guards(Backend, Object):
         if message._properties:
             if self._spoken_protocol < MQTT_5:
                 raise NotSupportedError("properties need MQTT 5: connect with the option protocol=5")
-            message.properties.check_allowed("publish")
+            properties = message.properties
+            properties.check_allowed("publish")
+            # A broker ends the connection over either, and again when the message is sent with the next one.
+            if "subscription_identifier" in properties:
+                raise InvalidArgumentError(
+                    "the property 'subscription_identifier' is a broker's to send (MQTT 5 section 3.3.4): "
+                    "leave it out"
+                )
+            if "topic_alias" in properties:
+                raise NotSupportedError(
+                    "the property 'topic_alias' holds for one connection alone (MQTT 5 section 3.3.2.3.4), "
+                    "and a publish may be sent with a later one: leave it out; every publish has its topic"
+                )
         return message
 
     def _require(self, options: Options) -> None:

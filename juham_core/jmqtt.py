@@ -336,7 +336,9 @@ class JMqtt(Vocabulary, Events, Guards):
         already, with ``rc`` 4. At QoS 1 and 2 the message waits in a bounded queue where it must, is sent in
         order, survives lost connections, and the receipt is done when the broker has acknowledged.
 
-        Raises TopicError, PayloadError, QosError, NotSupportedError (``properties`` without MQTT 5), and
+        Raises TopicError, PayloadError, QosError, InvalidArgumentError (``properties`` that MQTT forbids in
+        PUBLISH), NotSupportedError (``properties`` without MQTT 5; a ``topic_alias``, which holds for one
+        connection, where the message may be sent with the next), and
         QueueFullError if ``options.max_queued`` messages wait already, or more calls of ``on_publish`` than
         messages may be queued and in flight.
         """

@@ -9,6 +9,7 @@ from juham_core import credentials
 from juham_core.errors import NotSupportedError, OptionError
 from juham_core.message import check_qos
 from juham_core.topics import check_topic
+from juham_core.wire.properties import Properties
 from juham_core.wire.terms import MQTT_5, MQTT_311, Will
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def _check_will(will: Any) -> None:
     payload: Any = will.payload
     if not isinstance(payload, bytes) or len(payload) > 0xFFFF:
         raise OptionError("the payload of the option 'will' is bytes, 65,535 at most; see will_set()")
+    Properties(will.properties).check_allowed("will")
 
 
 _RANGES: Final = (

@@ -7,6 +7,7 @@ import pytest
 from waiting import Inbox
 
 import juham_core as juham
+from juham_core.wire import Properties
 
 TOPICS = {
     "wildcard #": "a/#",
@@ -32,6 +33,18 @@ FILTERS = {
 }
 OTHER_PAYLOADS = {"dict": {"a": 1}, "list": [1], "object": object(), "surrogate": "\udc80"}
 QOS = [3, -1, "1", None, 1.0]
+VALUES = {
+    "a flag of 2": {"payload_format_indicator": 2},
+    "a response topic that is a filter": {"response_topic": "a/#"},
+    "an empty response topic": {"response_topic": ""},
+}
+"""Properties of a message whose type is right and whose value MQTT forbids."""
+PROPERTIES = {
+    **VALUES,
+    "an alias of 0": {"topic_alias": 0},
+    "a subscription identifier": {"subscription_identifier": [1]},
+    "of another packet": {"receive_maximum": 5},
+}
 
 
 @pytest.fixture
@@ -66,6 +79,33 @@ def test_topic_filter(create, kind):
     with pytest.raises(juham.TopicError):
         client.unsubscribe(FILTERS[kind])
     assert client.subscriptions == {}
+
+
+@pytest.mark.parametrize("kind", PROPERTIES)
+def test_properties_of_a_publish(create, kind):
+    client = create(protocol=5)
+    client.connect_to_server()
+    for qos in (0, 1):
+        with pytest.raises(juham.InvalidArgumentError, match=next(iter(PROPERTIES[kind]))):
+            client.publish("a", "x", qos=qos, properties=PROPERTIES[kind])
+    client.publish("a", "x", qos=1).wait(5)
+    assert client.statistics.published == 1
+
+
+def test_a_publish_has_no_topic_alias_for_it_may_outlive_its_connection(create):
+    client = create(protocol=5)
+    with pytest.raises(juham.NotSupportedError, match="topic_alias"):
+        client.publish("a", "x", qos=1, properties={"topic_alias": 1})
+    assert client.statistics.queued == 0
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_properties_of_a_will(create, kind):
+    for wrong in (VALUES[kind], {"topic_alias": 1}):
+        with pytest.raises(juham.InvalidArgumentError):
+            create(protocol=5, will=juham.Will("a", b"x", properties=Properties(wrong)))
+    with pytest.raises(juham.InvalidArgumentError):
+        create(protocol=5).will_set("a", b"x", properties=VALUES[kind])
 
 
 def test_one_bad_filter_in_a_list_refuses_the_list(create):

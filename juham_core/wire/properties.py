@@ -62,6 +62,22 @@ _ROWS: Final = (
     (0x2A, "shared_subscription_available", PropertyType.BYTE, "connack"),
 )
 _REPEATABLE: Final = frozenset({"user_property", "subscription_identifier"})
+# Narrower than the type of the property: the sections on each packet's properties say "protocol error".
+_FLAGS: Final = frozenset(
+    {
+        "payload_format_indicator",
+        "request_problem_information",
+        "request_response_information",
+        "maximum_qos",
+        "retain_available",
+        "wildcard_subscription_available",
+        "subscription_identifier_available",
+        "shared_subscription_available",
+    }
+)
+_NEVER_ZERO: Final = frozenset(
+    {"receive_maximum", "maximum_packet_size", "topic_alias", "subscription_identifier"}
+)
 
 SPECS: Final[dict[str, PropertySpec]] = {
     name: PropertySpec(identifier, name, kind, frozenset(packets.split()), name in _REPEATABLE)
@@ -113,13 +129,17 @@ class Properties(dict[str, Any]):
         raise AttributeError(f"MQTT 5 has no property {name!r}; it has: {', '.join(SPECS)}")
 
     def check_allowed(self, packet: str) -> None:
-        """Raise InvalidArgumentError unless every property here may stand in this kind of packet."""
-        for name in self:
+        """Raise InvalidArgumentError unless every property, as it is, may stand in this kind of packet."""
+        for name, value in self.items():
             if packet not in SPECS[name].packets:
                 raise InvalidArgumentError(
                     f"the property {name!r} does not belong in {packet.upper()}; "
                     f"it belongs in: {', '.join(sorted(SPECS[name].packets)).upper()}"
                 )
+            for item in value if SPECS[name].repeatable else (value,):
+                problem = value_problem(name, item)
+                if problem:
+                    raise InvalidArgumentError(problem)
 
 
 _LIMITS: Final[dict[PropertyType, int]] = {
@@ -128,6 +148,17 @@ _LIMITS: Final[dict[PropertyType, int]] = {
     PropertyType.FOUR_BYTES: 0xFFFF_FFFF,
     PropertyType.VARIABLE: 268_435_455,
 }
+
+
+def value_problem(name: str, value: Any) -> str | None:
+    """What is wrong with a value that has its property's type; None if nothing is."""
+    if name in _FLAGS and value > 1:
+        return f"the property {name} is 0 or 1, not {value}"
+    if name in _NEVER_ZERO and value == 0:
+        return f"the property {name} is 0, which MQTT forbids"
+    if name == "response_topic" and ("#" in value or "+" in value or not value):
+        return "the property response_topic is a topic, so neither empty nor with the wildcards '#' or '+'"
+    return None
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from juham_core.errors import InvalidArgumentError, MalformedPacketError
 from juham_core.wire.fields import (
@@ -14,25 +14,15 @@ from juham_core.wire.fields import (
     encode_string,
     encode_varint,
 )
-from juham_core.wire.properties import SPECS, SPECS_BY_ID, Properties, PropertySpec, PropertyType
+from juham_core.wire.properties import (
+    SPECS,
+    SPECS_BY_ID,
+    Properties,
+    PropertySpec,
+    PropertyType,
+    value_problem,
+)
 from juham_core.wire.reasons import PROTOCOL_ERROR, TOPIC_ALIAS_INVALID
-
-# Narrower than the type of the property: the sections on each packet's properties say "protocol error".
-_FLAGS: Final = frozenset(
-    {
-        "payload_format_indicator",
-        "request_problem_information",
-        "request_response_information",
-        "maximum_qos",
-        "retain_available",
-        "wildcard_subscription_available",
-        "subscription_identifier_available",
-        "shared_subscription_available",
-    }
-)
-_NEVER_ZERO: Final = frozenset(
-    {"receive_maximum", "maximum_packet_size", "topic_alias", "subscription_identifier"}
-)
 
 
 def encode_properties(properties: Properties, packet: str) -> bytes:
@@ -50,11 +40,8 @@ def encode_properties(properties: Properties, packet: str) -> bytes:
         spec = SPECS[name]
         if name == "subscription_identifier" and packet == "subscribe" and len(value) > 1:
             raise InvalidArgumentError(f"SUBSCRIBE takes one subscription_identifier, not {len(value)}")
-        for item in value if spec.repeatable else (value,):
-            problem = _value_problem(name, item)
-            if problem:
-                raise InvalidArgumentError(problem)
-            parts.append(encode_varint(spec.identifier) + _encode_value(spec, item))
+        items = value if spec.repeatable else (value,)
+        parts.extend(encode_varint(spec.identifier) + _encode_value(spec, item) for item in items)
     problem = _combination_problem(properties)
     if problem:
         raise InvalidArgumentError(problem)
@@ -85,7 +72,7 @@ def decode_properties(reader: Reader, packet: str) -> Properties:
         if packet not in spec.packets:
             raise reader.malformed(f"the property {name} does not belong in {packet.upper()}")
         value = _decode_value(spec, inner)
-        problem = _value_problem(name, value)
+        problem = value_problem(name, value)
         if problem:
             code = TOPIC_ALIAS_INVALID if name == "topic_alias" else PROTOCOL_ERROR
             raise MalformedPacketError(f"{reader.packet}: {problem}", reason_code=code)
@@ -101,16 +88,6 @@ def decode_properties(reader: Reader, packet: str) -> Properties:
         raise reader.protocol_error(problem)
     reader.position = inner.end
     return properties
-
-
-def _value_problem(name: str, value: Any) -> str | None:
-    if name in _FLAGS and value > 1:
-        return f"the property {name} is 0 or 1, not {value}"
-    if name in _NEVER_ZERO and value == 0:
-        return f"the property {name} is 0, which MQTT forbids"
-    if name == "response_topic" and ("#" in value or "+" in value or not value):
-        return "the property response_topic is a topic, so neither empty nor with the wildcards '#' or '+'"
-    return None
 
 
 def _combination_problem(properties: Properties) -> str | None:
