@@ -195,14 +195,6 @@ class Backend(ABC):
         """
         raise NotSupportedError(f"{self.name} cannot live in the event loop {loop!r}")
 
-    def _called_in(self, loop: asyncio.AbstractEventLoop | None) -> None:  # noqa: B027 - few gain by it
-        """Take note that the application calls in this running event loop; None: no longer.
-
-        For backends that have a thread and gain by it: in a loop many calls are made in one turn, and what
-        they lead to may be done together, by ``loop.call_soon``, without waking the thread for each. Called
-        in the loop's thread, before :meth:`_open` and after :meth:`_close`.
-        """
-
     # --- what a backend reports: from any one thread, in the order in which things happened ----------
 
     def _connack(

@@ -114,8 +114,6 @@ class Life(ABC):
         client._delivery.dispatch_by(self._dispatcher)
         if client.capabilities.callers_loop:
             client._run_in(loop)
-        else:
-            client._called_in(loop)
         client._outgoing.loop_thread = client._delivery.turn.loop = threading.get_ident()
         client._connection.watch = self._on_state
         client._watchdog = LoopWatchdog()
@@ -162,8 +160,6 @@ class Life(ABC):
         self.client._watchdog = watchdog
         if self.client.capabilities.callers_loop:
             self.client._run_in(None)
-        else:
-            self.client._called_in(None)
         self.client._delivery.dispatch_by(self.client._delivery.make_dispatcher())
 
     def _on_state(self, state: State) -> None:

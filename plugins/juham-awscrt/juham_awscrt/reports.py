@@ -1,6 +1,7 @@
 """What awscrt has seen, told to JMqtt in its own words; every method runs on the reporter's thread.
 
-Save one: with handlers inline, a message is reported on the thread that brings it.
+Save two: with handlers inline, a message is reported on the thread that brings it, and so are PUBACKs after
+which nothing waits to be sent. They would otherwise wake a thread that round trips have to wait for.
 """
 
 from __future__ import annotations

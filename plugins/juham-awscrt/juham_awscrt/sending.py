@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from juham_core.wire.packets import Subscription
 if TYPE_CHECKING:
     from juham_awscrt.link import Link
 
+log = logging.getLogger("juham.awscrt")
+
 MAX_UNSENT: Final = 64 * 1024 * 1024
 """Bytes that messages of QoS 0 may take before they are on the wire; awscrt itself has no bound."""
 OVERHEAD: Final = 2_500
@@ -36,6 +39,8 @@ class Sending:
         self._keys, self._reporter, self._reports = link.keys, link.reporter, link.reports
         self._messages = link.messages
         self._limit = link.limit
+        self._inline = link.backend._delivery._inline
+        self._outgoing = link.backend._outgoing
         self._pubacks: Collected[int] = Collected(self._reporter, self._reports.acknowledged)
         self._unanswered: set[int] = set()  # keys of publishes of QoS 1 and of requests
         self._unsent = 0  # at QoS 0
@@ -200,7 +205,16 @@ class Sending:
         if error_code or code or reason is not None or pairs:
             self._reporter.put(self._reports.answered, key, error_code, code, reason, pairs)
             return
-        self._pubacks.add(key)
+        if self._inline and self._reporter.idle and not self._outgoing._queue:
+            self._acknowledge_now(key)
+        else:  # what has come before is reported first, and what follows is published by another thread
+            self._pubacks.add(key)
+
+    def _acknowledge_now(self, key: int) -> None:
+        try:
+            self._reports.acknowledged([key])
+        except Exception:  # there is nobody above who could catch it
+            log.exception("%s: cannot take an acknowledgement", self._link.backend.name)
 
     def _one_sent(self, size: int) -> None:
         with self._sent:

@@ -306,8 +306,9 @@ def test_shared_subscriptions(connect, broker, topic):
         assert all(not inbox.empty for inbox in inboxes)
 
 
-def test_sixteen_threads_at_once(connect, broker, topic):
-    client, count = connect(), 100
+@pytest.mark.parametrize("handlers", ["thread", "inline"])
+def test_sixteen_threads_at_once(connect, broker, topic, handlers):
+    client, count = connect(handlers=handlers), 100
     inbox = Inbox()
     client.on_message = inbox
     client.subscribe(f"{topic}/t/#", 1).wait(5)
