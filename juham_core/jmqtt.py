@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from juham_core import process
 from juham_core.connection import CONNECTED, State
 from juham_core.defaults import HOST, KEEPALIVE, PORT, given
 from juham_core.errors import (
@@ -58,6 +59,10 @@ class JMqtt(Vocabulary, Events, Guards):
     thread (:meth:`loop_start`) or inside :meth:`loop_forever`; a slow one does not keep the client from its
     keepalive. One that raises is logged with its traceback and counted, and the next message comes.
 
+    **Processes.** A connection belongs to the process that made it. In the child of a fork a client that was
+    connected before raises :class:`~juham_core.errors.NotConnectedError`, and closing it does nothing. At the
+    end of a program that has not closed its client, what may be lost of its publishes is logged.
+
     **Inline.** With the option ``handlers="inline"`` there is no dispatching thread: a handler runs on the
     thread (or in the event loop) on which the library reports what happened, with no queue between; for
     ``on_publish`` at QoS 0, for "memory", and for what has waited until :meth:`loop_start`, that is the
@@ -92,6 +97,7 @@ class JMqtt(Vocabulary, Events, Guards):
     def _set_up(self, name: str) -> None:
         super()._set_up(name)
         self._apply_bounds()
+        process.look_after(self)
         hooks.load()
         if hooks.created:
             hooks.notify("created", client=self)
