@@ -11,7 +11,7 @@ from juham_core.message import MqttMsg, check_qos
 from juham_core.object import Object
 from juham_core.options import Options
 from juham_core.primitives import Backend
-from juham_core.topics import check_topic, known
+from juham_core.topics import check_sendable, check_topic, known
 from juham_core.wire.terms import MQTT_5, MQTT_311, Subscription
 
 
@@ -25,7 +25,7 @@ class Guards(Backend, Object):
         """Raise unless the message may be sent: it comes from the application, or from a hook."""
         topic = message.topic
         if type(topic) is not str or topic not in known:  # as check_topic() does, without its call
-            check_topic(topic)
+            check_sendable(check_topic(topic))
         qos = message.qos
         if (type(qos) is not int or not 0 <= qos <= 1) and check_qos(qos) == 2:
             self.capabilities.require("qos_2", self.get_class_id())
@@ -33,7 +33,7 @@ class Guards(Backend, Object):
             if self._spoken_protocol < MQTT_5:
                 raise NotSupportedError("properties need MQTT 5: connect with the option protocol=5")
             properties = message.properties
-            properties.check_allowed("publish")
+            properties.check_sendable("publish")
             # A broker ends the connection over either, and again when the message is sent with the next one.
             if "subscription_identifier" in properties:
                 raise InvalidArgumentError(

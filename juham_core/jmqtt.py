@@ -77,7 +77,9 @@ class JMqtt(Vocabulary, Events, Guards):
     the credentials or another client takes the client identifier over.
 
     **Bad input** raises a :class:`~juham_core.errors.InvalidArgumentError` at the call, before anything is
-    sent; what the backend or the protocol version lacks raises
+    sent. So do control characters, such as a line break, and code points that are no characters, in topics,
+    filters and properties: a broker may end the connection for them (MQTT 5 section 1.5.4), and with each
+    next one again. Payloads may have any. What the backend or the protocol version lacks raises
     :class:`~juham_core.errors.NotSupportedError`.
     """
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from juham_core import credentials
 from juham_core.errors import NotSupportedError, OptionError
 from juham_core.message import check_qos
-from juham_core.topics import check_topic
+from juham_core.topics import check_sendable, check_topic
 from juham_core.wire.properties import Properties
 from juham_core.wire.terms import MQTT_5, MQTT_311, Will
 
@@ -100,12 +100,12 @@ def _check_will(will: Any) -> None:
         return
     if not isinstance(will, Will):
         raise OptionError(f"the option 'will' is a Will, not {type(will).__name__}; see will_set()")
-    check_topic(will.topic)
+    check_sendable(check_topic(will.topic))
     check_qos(will.qos)
     payload: Any = will.payload
     if not isinstance(payload, bytes) or len(payload) > 0xFFFF:
         raise OptionError("the payload of the option 'will' is bytes, 65,535 at most; see will_set()")
-    Properties(will.properties).check_allowed("will")
+    Properties(will.properties).check_sendable("will")
 
 
 _RANGES: Final = (

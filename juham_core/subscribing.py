@@ -6,7 +6,7 @@ from typing import Any
 
 from juham_core.errors import InvalidArgumentError, TopicError
 from juham_core.message import check_qos
-from juham_core.topics import check_filter
+from juham_core.topics import check_filter, check_sendable
 from juham_core.wire.properties import Properties
 from juham_core.wire.terms import Subscription
 
@@ -45,7 +45,7 @@ def _one(item: Any, qos: int, options: Any) -> Subscription:
             options = second
     else:
         name = item
-    topic_filter = check_filter(name)
+    topic_filter = check_sendable(check_filter(name), "topic filter")
     subscription = (
         Subscription(topic_filter, check_qos(qos)) if options is None else _read(topic_filter, options)
     )
@@ -76,4 +76,4 @@ def filters_of(topic: Any) -> list[str]:
     names = topic if isinstance(topic, list) else [topic]
     if not names:
         raise TopicError("unsubscribe from at least one topic filter")
-    return [check_filter(name) for name in names]
+    return [check_sendable(check_filter(name), "topic filter") for name in names]

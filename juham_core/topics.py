@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from juham_core.errors import TopicError
+from juham_core.text import refusable
 
 MAX_TOPIC_BYTES: Final = 65_535
 SHARE_PREFIX: Final = "$share/"
@@ -24,9 +25,23 @@ def check_topic(topic: object) -> str:
     text = _check_text(topic, "topic")
     if "#" in text or "+" in text:
         raise TopicError(f"cannot publish to {_shown(text)}: '#' and '+' are wildcards, for subscribing only")
-    if len(known) >= _MOST_CHECKED:
-        known.clear()
-    known[text] = None
+    if text.isprintable():  # so that who sends it need not look again: see check_sendable()
+        if len(known) >= _MOST_CHECKED:
+            known.clear()
+        known[text] = None
+    return text
+
+
+def check_sendable(text: str, what: str = "topic") -> str:
+    """Return a valid topic or filter; raise :class:`TopicError` where a broker may end the connection for it.
+
+    Such are those with control characters or with code points that are no characters (section 1.5.4).
+    """
+    refused = refusable(text)
+    if refused is not None:
+        raise TopicError(
+            f"invalid {what} {_shown(text)}: it contains {refused}, for which a broker may end the connection"
+        )
     return text
 
 

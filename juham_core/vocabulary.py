@@ -46,7 +46,7 @@ class Vocabulary:
         if len(payload) > 0xFFFF:
             raise PayloadError(f"the payload of a will has at most 65,535 bytes, not {len(payload):,}")
         will = Will(check_topic(topic), payload, check_qos(qos), bool(retain), Properties(properties))
-        will.properties.check_allowed("will")
+        will.properties.check_sendable("will")
         self.configure(will=will)
 
     def will_clear(self) -> None:

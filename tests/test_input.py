@@ -7,6 +7,7 @@ import pytest
 from waiting import Inbox
 
 import juham_core as juham
+from juham_core.topics import check_topic
 from juham_core.wire import Properties
 
 TOPICS = {
@@ -31,6 +32,20 @@ FILTERS = {
     "share without a filter": "$share/group",
     "share with a wildcard group": "$share/+/a",
 }
+REFUSED = [
+    "\n",
+    "\x01",
+    "\x1f",
+    "\x7f",
+    "\x85",
+    "\x9f",
+    "\ufdd0",
+    "\ufdef",
+    "\ufffe",
+    "\uffff",
+    "\U0001fffe",
+    "\U0010ffff",
+]
 OTHER_PAYLOADS = {"dict": {"a": 1}, "list": [1], "object": object(), "surrogate": "\udc80"}
 QOS = [3, -1, "1", None, 1.0]
 VALUES = {
@@ -119,6 +134,67 @@ def test_one_bad_filter_in_a_list_refuses_the_list(create):
 def test_the_filter_of_a_callback(create, kind):
     with pytest.raises(juham.TopicError):
         create().message_callback_add(FILTERS[kind], print)
+
+
+@pytest.mark.parametrize("odd", REFUSED, ids=ascii)
+def test_text_for_which_a_broker_may_end_every_next_connection(create, odd):
+    client, text = create(protocol=5), f"a{odd}b"
+    point = f"U\\+{ord(odd):04X}"
+    with pytest.raises(juham.TopicError, match=point):
+        client.publish(text, "x", qos=1)
+    with pytest.raises(juham.TopicError, match=point):
+        client.subscribe(text, 1)
+    with pytest.raises(juham.TopicError, match=point):
+        client.unsubscribe(text)
+    with pytest.raises(juham.TopicError, match=point):
+        client.will_set(text, "x")
+    for properties in (
+        {"user_property": [("a", text)]},
+        {"user_property": {text: "a"}},
+        {"content_type": text},
+    ):
+        with pytest.raises(juham.InvalidArgumentError, match=point):
+            client.publish("a", "x", qos=1, properties=properties)
+        with pytest.raises(juham.InvalidArgumentError, match=point):
+            client.will_set("a", "x", properties=properties)
+    assert (client.subscriptions, client.statistics.queued) == ({}, 0)
+
+
+def test_the_topic_of_a_broker_in_the_process_is_looked_at_all_the_same(create):
+    odd = f"a\n{secrets.token_hex(6)}"
+    check_topic(odd)  # as a broker does with what others send it
+    with pytest.raises(juham.TopicError, match="U\\+000A"):
+        create().publish(odd, "x", qos=1)
+
+
+@pytest.mark.parametrize(
+    "odd", ["\u00a0", "\u00ad", "\ufeff", "\ufffd", "\u2028", "\ue000", "\U0010fffd", "\u0378"]
+)
+def test_other_text_arrives(create, odd):
+    client = create(protocol=5)
+    client.on_message = inbox = Inbox()
+    client.connect_to_server()
+    client.loop_start()
+    client.subscribe(f"a{odd}/+", 1).wait(5)
+    client.publish(f"a{odd}/b", "line\nline", qos=1, properties={"user_property": [(odd, odd)]}).wait(5)
+    message = inbox.next()
+    assert (message.topic, message.payload) == (f"a{odd}/b", b"line\nline")
+    assert message.properties.user_property == [(odd, odd)]
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [{"topic_alias": 0}, {"response_topic": "a/#"}, {"response_topic": ""}, {"payload_format_indicator": 2}],
+    ids=str,
+)
+def test_properties_that_mqtt_forbids_whatever_the_library(create, properties):
+    with pytest.raises(juham.InvalidArgumentError, match=next(iter(properties))):
+        create(protocol=5).publish("a", "x", qos=1, properties=properties)
+
+
+def test_a_subscription_identifier_is_the_brokers_to_give(create):
+    with pytest.raises(juham.InvalidArgumentError, match="subscription_identifier"):
+        create(protocol=5).publish("a", "x", qos=1, properties={"subscription_identifier": [1]})
 
 
 @pytest.mark.parametrize("qos", QOS)

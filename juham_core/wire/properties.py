@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from juham_core.errors import InvalidArgumentError
+from juham_core.text import refusable
 
 
 class PropertyType(Enum):
@@ -140,6 +141,24 @@ class Properties(dict[str, Any]):
                 problem = value_problem(name, item)
                 if problem:
                     raise InvalidArgumentError(problem)
+
+    def check_sendable(self, packet: str) -> None:
+        """As :meth:`check_allowed`, and no text for which a broker may end the connection."""
+        self.check_allowed(packet)
+        for name, value in self.items():
+            kind = SPECS[name].type
+            if kind is PropertyType.STRING:
+                texts = [value]
+            elif kind is PropertyType.PAIR:
+                texts = [part for pair in value for part in pair]
+            else:
+                continue
+            refused = next(filter(None, map(refusable, texts)), None)
+            if refused is not None:
+                raise InvalidArgumentError(
+                    f"the property {name!r} contains {refused}, for which a broker may end the connection "
+                    "(MQTT 5 section 1.5.4); the payload may have any"
+                )
 
 
 _LIMITS: Final[dict[PropertyType, int]] = {

@@ -97,7 +97,7 @@ class PublishCases:
     def topic_refused(self, kit: Kit) -> None:
         """A topic that MQTT forbids raises TopicError at the call, and nothing is sent (section 4.7)."""
         client = kit.connect()
-        for topic in ("", "a/+/b", "a/#", "a\0b", "x" * 65_536, "\ud800"):
+        for topic in ("", "a/+/b", "a/#", "a\0b", "a\nb", "x" * 65_536, "\ud800"):
             with kit.raises(TopicError):
                 client.publish(topic, b"x", qos=1)
         client.publish(kit.topic, b"last", qos=1).wait(kit.patience)

@@ -129,7 +129,7 @@ class SubscribeCases:
     def filter_refused(self, kit: Kit) -> None:
         """A filter that MQTT forbids raises TopicError at the call, and nothing is sent (section 4.7)."""
         client = kit.connect()
-        for bad in ("", "a/#/b", "a#", "a+/b", "a\0b", "x" * 65_536, "$share/group", "$share/a+/b"):
+        for bad in ("", "a/#/b", "a#", "a+/b", "a\0b", "a\nb", "x" * 65_536, "$share/group", "$share/a+/b"):
             with kit.raises(TopicError):
                 client.subscribe(bad)
             with kit.raises(TopicError):
