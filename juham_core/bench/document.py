@@ -15,7 +15,7 @@ from juham_core.errors import ConfigError
 VERSION: Final = 1
 """Of the document's form."""
 
-_IDENTITY: Final = ("scenario", "qos", "size", "subscriptions", "broker")
+_IDENTITY: Final = ("scenario", "qos", "size", "subscriptions", "window", "broker")
 
 
 def new(command: str) -> dict[str, Any]:

@@ -84,9 +84,9 @@ def case(scenario="publish", **changes):
 
 def test_a_case_replaces_the_one_of_the_same_work(tmp_path):
     found = document.new("juham bench")
-    for added in (case(), case(), case("roundtrip"), case(qos=0)):
+    for added in (case(), case(), case("roundtrip"), case(qos=0), case(window=100)):
         document.add(found, added)
-    assert len(found["cases"]) == 3
+    assert len(found["cases"]) == 4
     document.save(found, tmp_path / "a.json")
     assert document.load(tmp_path / "a.json") == json.loads(json.dumps(found))
 
