@@ -34,18 +34,27 @@ class Guards(Backend, Object):
                 raise NotSupportedError("properties need MQTT 5: connect with the option protocol=5")
             properties = message.properties
             properties.check_sendable("publish")
-            # A broker ends the connection over either, and again when the message is sent with the next one.
+            # For either a broker ends the connection.
             if "subscription_identifier" in properties:
                 raise InvalidArgumentError(
                     "the property 'subscription_identifier' is a broker's to send (MQTT 5 section 3.3.4): "
                     "leave it out"
                 )
             if "topic_alias" in properties:
-                raise NotSupportedError(
-                    "the property 'topic_alias' holds for one connection alone (MQTT 5 section 3.3.2.3.4), "
-                    "and a publish may be sent with a later one: leave it out; every publish has its topic"
-                )
+                self._check_alias(properties["topic_alias"], qos)
         return message
+
+    def _check_alias(self, alias: int, qos: int) -> None:
+        if qos:
+            raise NotSupportedError(
+                "the property 'topic_alias' holds for one connection alone (MQTT 5 section 3.3.2.3.4), and a "
+                "publish of QoS 1 or 2 may be sent with a later one: leave it out, or publish at QoS 0"
+            )
+        if alias > self._most_aliases and self._connection.state is State.CONNECTED:
+            raise InvalidArgumentError(
+                f"the property 'topic_alias' is {alias}, and the broker takes {self._most_aliases or 'none'}"
+                f"{' at most' * bool(self._most_aliases)} (topic_alias_maximum in CONNACK)"
+            )
 
     def _require(self, options: Options) -> None:
         """Raise NotSupportedError unless the backend can do what the options ask for.

@@ -345,8 +345,8 @@ class JMqtt(Vocabulary, Events, Guards):
         order, survives lost connections, and the receipt is done when the broker has acknowledged.
 
         Raises TopicError, PayloadError, QosError, InvalidArgumentError (``properties`` that MQTT forbids in
-        PUBLISH), NotSupportedError (``properties`` without MQTT 5; a ``topic_alias``, which holds for one
-        connection, where the message may be sent with the next), and
+        PUBLISH, or a ``topic_alias`` that the broker does not take), NotSupportedError (``properties``
+        without MQTT 5; a ``topic_alias`` at QoS 1 or 2, for it holds for one connection alone), and
         QueueFullError if ``options.max_queued`` messages wait already, or more calls of ``on_publish`` than
         messages may be queued and in flight.
         """

@@ -79,6 +79,8 @@ class Backend(ABC):
         self._ledger = Ledger(self._send_soon)
         self._open_requests = Unanswered()
         self._most_untold = 0  # publishes
+        self._most_aliases = 0
+        """The largest topic alias that the broker takes (MQTT 5 section 3.2.2.3.8)."""
         self._copies = Copies(self._ledger.expected, self._delivery.received)
         self._watchdog: Watchdog = watchdog
         self._outgoing = self._make_outgoing(None)
@@ -232,6 +234,7 @@ class Backend(ABC):
             self._outgoing.window = min(
                 self._options.max_inflight, properties.get("receive_maximum", self._options.max_inflight)
             )
+            self._most_aliases = properties.get("topic_alias_maximum", 0)
             from juham_core.limits import BrokerLimits  # noqa: PLC0415  # making a client does without
 
             self._outgoing.limits = BrokerLimits.announced(properties)
