@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from juham_core.errors import TopicError
-from juham_core.text import refusable
 
 MAX_TOPIC_BYTES: Final = 65_535
 SHARE_PREFIX: Final = "$share/"
@@ -37,6 +36,10 @@ def check_sendable(text: str, what: str = "topic") -> str:
 
     Such are those with control characters or with code points that are no characters (section 1.5.4).
     """
+    if text.isprintable():
+        return text
+    from juham_core.text import refusable  # noqa: PLC0415  # nearly all is printable
+
     refused = refusable(text)
     if refused is not None:
         raise TopicError(

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import juham_core as juham
+
 CONNECTED = """
 import os, sys
 import juham_core as juham
@@ -57,6 +59,8 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doe
 
 
 def run(program, broker, library="native"):
+    if not any(info.name == library for info in juham.backends()):
+        pytest.skip(f"{library} is not installed")
     done = subprocess.run(
         [sys.executable, "-c", program, broker.url, library],
         capture_output=True,

@@ -7,7 +7,6 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from juham_core.errors import InvalidArgumentError
-from juham_core.text import refusable
 
 
 class PropertyType(Enum):
@@ -145,6 +144,8 @@ class Properties(dict[str, Any]):
     def check_sendable(self, packet: str) -> None:
         """As :meth:`check_allowed`, and no text for which a broker may end the connection."""
         self.check_allowed(packet)
+        from juham_core.text import refusable  # noqa: PLC0415  # making a client does without
+
         for name, value in self.items():
             kind = SPECS[name].type
             if kind is PropertyType.STRING:

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from juham_awscrt.descriptors import Descriptor, watched
+from juham_awscrt.descriptors import LOOK, Descriptor, watched
 from juham_awscrt.looking import PAUSE, look_at, look_away
 from juham_core.errors import InvalidArgumentError, MalformedPacketError
 from juham_core.wire.properties import Properties
@@ -44,6 +44,10 @@ BEGUN: Final = 0.005
 """Seconds until the next look at something of which nothing has become yet."""
 CLOSELY: Final = 0.001
 """Seconds between two looks at something large."""
+FASTEST: Final = 1_000_000_000
+"""Bytes a second that may come, as over loopback: between two looks no more of them than a packet may have.
+
+But no connection is looked at more often than every LOOK seconds for that."""
 HEADER: Final = 65_600
 """Bytes that a PUBLISH without properties may have beside its payload, at most."""
 
@@ -62,6 +66,7 @@ class PacketLimit:
         self._link = link
         self._largest = link.options.largest_packet
         self._most = self._largest + self._largest // 8 + AROUND
+        self._pause = min(PAUSE, max(LOOK, self._most / FASTEST))
         self._descriptor: Descriptor | None = None
         self._changing = threading.Lock()
         self._nothing_new()
@@ -117,7 +122,7 @@ class PacketLimit:
         """Look how much was read, and end the connection if it is too much; on the looker's thread."""
         descriptor = self._descriptor
         if descriptor is None:
-            return PAUSE
+            return self._pause
         with descriptor.opened() as sock:
             if sock is None:
                 return None
@@ -136,7 +141,7 @@ class PacketLimit:
             if unheard > self._most:
                 self._end_it(f"{unheard:,} bytes of a packet, and there are more", sock)
                 return None
-        return PAUSE if heard else CLOSELY if unheard > AROUND else BEGUN
+        return self._pause if heard else CLOSELY if unheard > AROUND else BEGUN
 
     def exceeded(self, topic: str, payload: bytes, qos: int, properties: Properties | None) -> bool:
         """True if a message has come in a packet that is too large: then this ends the connection."""

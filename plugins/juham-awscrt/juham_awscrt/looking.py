@@ -1,7 +1,7 @@
 """The thread that looks after what connections read: one for all of them, while there are any.
 
 It sleeps until something comes, looks, and then leaves what follows alone for a while: a connection that is
-quiet costs nothing, and one that is busy some twenty looks a second.
+quiet costs nothing, and one that is busy some thirty looks a second.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Final, Protocol
 from juham_awscrt.descriptors import Descriptor
 
 PAUSE: Final = 0.05
-"""Seconds until the next look at a connection of which something was reported.
+"""Seconds until the next look, at most.
 
 A look takes a tenth of a millisecond from the message that is just being handled: more of them would be seen
-in one of a hundred. A network brings less meanwhile than the limit to packets is by default.
+in one of a hundred.
 """
 SHARE: Final = 20
 """For so many times as long as the looks at all connections kept a processor busy, there are no others."""
