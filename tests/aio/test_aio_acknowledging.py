@@ -6,7 +6,7 @@ import asyncio
 import secrets
 
 import pytest
-from running import run, soon, take
+from running import run, soon, take, until
 
 import juham_core as juham
 
@@ -74,6 +74,22 @@ def test_what_an_earlier_connection_has_brought_is_not_acknowledged(backend, emb
             proxy.cut()
             async with (await soon(anext(stream))).acknowledging() as third:
                 assert third.payload == b"x"
+
+    run(main())
+
+
+@pytest.mark.needs("manual_ack", "tcp")
+def test_what_ends_well_after_its_connection_has_ended_raises_nothing(backend, embedded, proxy_to, topic):
+    async def main():
+        proxy = proxy_to(embedded)
+        options = {"manual_ack": True, "reconnect_min": 30.0, "reconnect_max": 30.0}
+        connecting = juham.aio.connect(backend=backend, **proxy.options, **options)
+        async with connecting as mqtt, mqtt.messages(topic, 1) as stream:
+            await mqtt.publish(topic, "x", 1)
+            async with (await soon(anext(stream))).acknowledging() as message:
+                proxy.cut()
+                await until(lambda: not mqtt.is_connected())
+            assert mqtt.client.ack(message.mid, 1) == 0
 
     run(main())
 

@@ -322,16 +322,17 @@ class Messages:
         return self._send(PUBCOMP, mid)
 
     def ack(self, mid: int, qos: int) -> None:
-        """Acknowledge for the application what this connection has brought; anything else comes again."""
+        """Acknowledge for the application what this connection has brought; anything else comes again.
+
+        As does what paho refuses to send because the connection is gone.
+        """
         with self.handing_over():
             if mid not in self._unanswered:
                 return
             self._unanswered.discard(mid)
             if qos == 2:
                 self._received.add(mid)
-            rc = self._send(PUBACK if qos == 1 else PUBREC, mid)
-        if rc != SUCCESS:
-            raise NotConnectedError(f"message {mid} cannot be acknowledged: {rc.name}; it will come again")
+            self._send(PUBACK if qos == 1 else PUBREC, mid)
 
     # --- both ways ------------------------------------------------------------------------------------
 
