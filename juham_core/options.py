@@ -84,6 +84,8 @@ class Options:
     properties: Properties = field(default_factory=Properties)
     """More properties for CONNECT, MQTT 5 only."""
     will: Will | None = None
+    """What the broker publishes if the client vanishes: by ``will_set``, or a dict of topic, payload, qos,
+    retain and properties."""
     bind_address: str = ""
     connect_timeout: float = 10.0
     """For the transport and TLS to stand, and again for CONNACK to come."""
@@ -137,7 +139,14 @@ class Options:
     def __post_init__(self) -> None:
         given: Any = self.properties
         if not isinstance(given, Properties):  # a plain dict is as good to write
-            object.__setattr__(self, "properties", Properties(given))
+            from juham_core.saved import properties_of  # noqa: PLC0415  # few have any
+
+            object.__setattr__(self, "properties", properties_of(given))
+        will: Any = self.will
+        if isinstance(will, Mapping):
+            from juham_core.saved import will_of  # noqa: PLC0415  # as above
+
+            object.__setattr__(self, "will", will_of(will))
         outbox: Any = self.outbox
         if isinstance(outbox, os.PathLike):
             object.__setattr__(self, "outbox", os.fspath(outbox))
@@ -278,7 +287,10 @@ class Options:
         return context
 
     def to_dict(self) -> dict[str, Any]:
-        """What differs from the defaults, as JSON knows it; secrets and live objects are left out."""
+        """What differs from the defaults, as JSON knows it; secrets and live objects are left out.
+
+        A will and properties are objects with their parts, bytes that are no text ``{"base64": "..."}``.
+        """
         saved: dict[str, Any] = {}
         for name, default in _DEFAULTS.items():
             value = getattr(self, name)
@@ -287,6 +299,13 @@ class Options:
         if self.servers:
             saved = {name: value for name, value in saved.items() if name not in ("host", "port")}
             saved["servers"] = list(self.servers)
+        if self.will is not None or self.properties:
+            from juham_core.saved import saved_properties, saved_will  # noqa: PLC0415  # as above
+
+            if self.will is not None:
+                saved["will"] = saved_will(self.will)
+            if self.properties:
+                saved["properties"] = saved_properties(self.properties)
         return saved
 
     def describe(self) -> str:

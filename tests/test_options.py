@@ -1,5 +1,6 @@
 """The options of a connection: checked, and secrets kept."""
 
+import json
 import ssl
 
 import pytest
@@ -149,9 +150,56 @@ def test_tls_files_that_cannot_be_used(tmp_path):
 
 def test_what_is_saved_is_what_differs():
     assert Options().to_dict() == {}
-    saved = Options(host="b", keepalive=5, tls=True, will=Will("a")).to_dict()
+    saved = Options(host="b", keepalive=5, tls=True).to_dict()
     assert saved == {"host": "b", "keepalive": 5, "tls": True}
     assert Options(**saved) == Options(host="b", keepalive=5, tls=True)
+
+
+@pytest.mark.parametrize("payload", [b"", b"gone", "weg \u2603".encode(), b"\xff\x00"])
+def test_a_will_and_properties_are_saved_as_json(payload):
+    will = Will("a", payload, 1, True, Properties(will_delay_interval=3, correlation_data=b"\x00\xfe"))
+    properties = Properties(receive_maximum=7, user_property=[("a", "b")])
+    options = Options(protocol=5, will=will, properties=properties)
+    saved = json.loads(json.dumps(options.to_dict()))
+    assert Options(**saved) == options
+    assert Options(will=Will("a")).to_dict() == {"will": {"topic": "a"}}
+
+
+def test_no_secret_among_the_properties_is_saved():
+    pairs = [("token", "hunter3"), ("a", "b")]
+    found = Properties(authentication_method="m", authentication_data=b"hunter2", user_property=pairs)
+    saved = Options(protocol=5, properties=found).to_dict()["properties"]
+    assert saved == {"authentication_method": "m", "user_property": [["a", "b"]]}
+
+
+def test_a_will_may_be_written_as_a_plain_dict():
+    options = Options(will={"topic": "a", "payload": 21.5, "qos": 1})
+    assert options.will == Will("a", b"21.5", 1)
+    assert Options(protocol=5, properties={"user_property": {"base64": "b"}}).properties.user_property == [
+        ("base64", "b")
+    ]
+
+
+@pytest.mark.parametrize(
+    "will",
+    [
+        {},
+        {"payload": "x"},
+        {"topic": "a", "quality": 1},
+        {"topic": "a/#"},
+        {"topic": "a", "qos": 3},
+        {"topic": "a", "retain": 1},
+        {"topic": "a", "payload": ["x"]},
+        {"topic": "a", "payload": {"base64": "?"}},
+        {"topic": "a", "properties": "x"},
+        {"topic": "a", "properties": {"colour": "red"}},
+        {7: "a", "topic": "a"},
+        "a",
+    ],
+)
+def test_a_dict_that_is_no_will_is_refused(will):
+    with pytest.raises(InvalidArgumentError):
+        Options(protocol=5, will=will)
 
 
 def test_properties_may_be_written_as_a_plain_dict_and_are_checked():

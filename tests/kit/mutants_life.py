@@ -68,6 +68,14 @@ class JSavesPassword(JToy):
         return data
 
 
+@mutant("packaging.saved", "forgets the will")
+class JForgetsWill(JToy):
+    def to_dict(self):
+        data = super().to_dict()
+        data["_object"]["options"].pop("will", None)
+        return data
+
+
 # --- lifecycle --------------------------------------------------------------------------------------
 
 

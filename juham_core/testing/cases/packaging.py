@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.resources
 import inspect
+import json
 import re
 
 import juham_core
@@ -190,13 +191,15 @@ class PackagingCases:
 
     @case("packaging.saved", on=NONE)
     def saved(self, kit: Kit) -> None:
-        """What to_dict returns makes an equal client with from_dict, and has no password in it."""
+        """What to_dict returns is JSON, makes an equal client with from_dict, and has no password in it."""
         client = kit.create("boiler", client_id="c", keepalive=9, username="anna", password=_WORD)
-        state = client.to_dict()
+        client.will_set("boiler/gone", b"\xff", 1, True)
+        state = json.loads(json.dumps(client.to_dict()))
         other = type(client)()
         other.from_dict(state)
         assert other.to_dict() == state
         assert (other.name, other.options.keepalive, other.options.username) == ("boiler", 9, "anna")
+        assert other.options.will == client.options.will
         assert _WORD not in str(state)
 
     @case("packaging.copied", on=NONE)
