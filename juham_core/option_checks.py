@@ -24,6 +24,7 @@ _SECONDS: Final = (
     "reconnect_max",
     "reconnect_reset",
 )
+_SENT: Final = frozenset({"client_id", "username"})
 _MAY_BE_NONE: Final = frozenset({"port", "session_expiry", "max_packet_size"})
 
 
@@ -88,6 +89,7 @@ def _check_connect(options: Options) -> None:
         if options.properties or (isinstance(options.will, Will) and options.will.properties):
             raise NotSupportedError("CONNECT carries properties only under MQTT 5: add protocol=5")
     if options.properties:
+        options.properties.check_sendable("connect")
         # Few have any, and the codec takes long to import.
         from juham_core.wire.property_codec import encode_properties  # noqa: PLC0415
 
@@ -126,6 +128,18 @@ _RANGES: Final = (
 def _check_text(name: str, value: Any) -> None:
     if value is not None and (not isinstance(value, str) or "\0" in value or not _fits(value)):
         raise OptionError(f"the option {name!r} is a str without NUL of at most 65,535 bytes in UTF-8")
+    if value is not None and name in _SENT and not value.isprintable():
+        _check_sendable(name, value)
+
+
+def _check_sendable(name: str, value: str) -> None:
+    from juham_core.text import refusable  # noqa: PLC0415  # nearly all is printable
+
+    refused = refusable(value)
+    if refused is not None:
+        raise OptionError(
+            f"the option {name!r} contains {refused}, for which a broker may refuse each attempt to connect"
+        )
 
 
 def _check_no_url(options: Options) -> None:

@@ -8,6 +8,7 @@ from juham_core.errors import TopicError
 
 MAX_TOPIC_BYTES: Final = 65_535
 SHARE_PREFIX: Final = "$share/"
+SHARED_BY_NOBODY: Final = "$share"
 _MOST_CHECKED: Final = 4096
 known: Final[dict[str, None]] = {}
 """Topics that were published to lately, and are in order: most programs use few, again and again."""
@@ -34,8 +35,14 @@ def check_topic(topic: object) -> str:
 def check_sendable(text: str, what: str = "topic") -> str:
     """Return a valid topic or filter; raise :class:`TopicError` where a broker may end the connection for it.
 
-    Such are those with control characters or with code points that are no characters (section 1.5.4).
+    Such are those with control characters or with code points that are no characters (section 1.5.4), and
+    the filter ``$share``, which MQTT allows.
     """
+    if text == SHARED_BY_NOBODY and what == "topic filter":
+        raise TopicError(
+            "invalid topic filter '$share': a broker may end the connection for it; a shared subscription "
+            "reads $share/GROUP/FILTER"
+        )
     if text.isprintable():
         return text
     from juham_core.text import refusable  # noqa: PLC0415  # nearly all is printable

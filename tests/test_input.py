@@ -31,6 +31,7 @@ FILTERS = {
     "no list": [],
     "share without a filter": "$share/group",
     "share with a wildcard group": "$share/+/a",
+    "share alone": "$share",
 }
 REFUSED = [
     "\n",
@@ -132,6 +133,21 @@ def test_properties_of_a_will(create, kind):
         create(protocol=5).will_set("a", b"x", properties=VALUES[kind])
 
 
+@pytest.mark.parametrize("character", REFUSED)
+def test_text_of_connect_for_which_a_broker_may_end_the_connection(create, character):
+    text = f"a{character}b"
+    for option in ("client_id", "username"):
+        with pytest.raises(juham.OptionError, match=f"U\\+{ord(character):04X}"):
+            create(**{option: text})
+    with pytest.raises(juham.InvalidArgumentError, match="user_property"):
+        create(protocol=5, properties={"user_property": [("a", text)]})
+
+
+def test_other_text_of_connect(create):
+    client = create(client_id="Räume 1\u200b", username="日本\u2028", password="a\nb")
+    assert client.options.username == "日本\u2028"
+
+
 def test_one_bad_filter_in_a_list_refuses_the_list(create):
     client = create()
     with pytest.raises(juham.TopicError):
@@ -139,7 +155,7 @@ def test_one_bad_filter_in_a_list_refuses_the_list(create):
     assert client.subscriptions == {}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FILTERS if kind != "no list"])
+@pytest.mark.parametrize("kind", [kind for kind in FILTERS if kind not in ("no list", "share alone")])
 def test_the_filter_of_a_callback(create, kind):
     with pytest.raises(juham.TopicError):
         create().message_callback_add(FILTERS[kind], print)
