@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -447,8 +447,9 @@ class JMqtt(Vocabulary, Events, Guards):
     def ack(self, mid: int, qos: int) -> Any:
         """Acknowledge a received message of QoS 1 or 2, on a connection made with ``manual_ack``; returns 0.
 
-        ``mid`` and ``qos`` are the message's. Raises NotSupportedError where the backend or the options do
-        not have the application acknowledge.
+        ``mid`` and ``qos`` are the message's. Once the connection that brought it has ended it does nothing,
+        for the broker sends it again if the session goes on (section 4.4). Raises NotSupportedError where
+        the backend or the options do not have the application acknowledge.
         """
         self.capabilities.require("manual_ack", self.get_class_id())
         if not self._in_force.manual_ack:
@@ -456,7 +457,8 @@ class JMqtt(Vocabulary, Events, Guards):
                 "messages are acknowledged by themselves; manual_ack_set(True) changes that"
             )
         if qos > 0:
-            self._ack(mid, check_qos(qos))
+            with suppress(NotConnectedError):
+                self._ack(mid, check_qos(qos))
         return 0
 
     def _publish_now(self, receipt: PublishReceipt, message: MqttMsg) -> None:

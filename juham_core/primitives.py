@@ -186,7 +186,10 @@ class Backend(ABC):
         """Send one UNSUBSCRIBE and return the key that :meth:`_unsuback` will be given."""
 
     def _ack(self, mid: int, qos: int) -> None:
-        """Acknowledge a received message; for backends that declare ``manual_ack``."""
+        """Acknowledge a received message; for backends that declare ``manual_ack``.
+
+        May raise NotConnectedError once the connection that brought it has ended: that is no error.
+        """
         raise NotSupportedError(f"{self.name} cannot acknowledge message {mid} of QoS {qos}")
 
     def _run_in(self, loop: asyncio.AbstractEventLoop | None) -> None:

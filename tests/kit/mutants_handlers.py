@@ -8,6 +8,7 @@ from contextlib import suppress
 from mutants import mutant
 from toy import JToy
 
+from juham_core.errors import NotConnectedError
 from juham_core.message import MqttMsg
 from juham_core.wire import Pubcomp
 
@@ -202,6 +203,14 @@ class JTakesOver(JToy):
 class JKeepsAcknowledgement(JToy):
     def _ack(self, mid, qos):
         """Nothing."""
+
+
+@mutant("handlers.ack_too_late", "raises where the connection that brought the message has ended")
+class JAcknowledgesOrRaises(JToy):
+    def ack(self, mid, qos):
+        if not self.is_connected():
+            raise NotConnectedError(f"message {mid} came by a connection that has ended")
+        return super().ack(mid, qos)
 
 
 @mutant("handlers.ack_unasked", "acknowledges a second time where it was done already")

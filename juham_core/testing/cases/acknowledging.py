@@ -236,6 +236,19 @@ class AcknowledgingCases:
         client.publish(f"{kit.topic}/alive", b"x", qos=1).wait(kit.patience)
         assert client.is_connected()
 
+    @case("handlers.ack_too_late", on=FAULTS, needs="manual_ack")
+    def ack_too_late(self, kit: Kit) -> None:
+        """To acknowledge once the connection has ended, or the client is closed, is no error."""
+        client = kit.connect(manual_ack=True, reconnect_min=60, reconnect_max=60)
+        inbox = kit.inbox(client, kit.topic)
+        kit.observer().publish(kit.topic, b"x")
+        message = inbox.next()
+        kit.broker.reset(1)
+        kit.eventually(lambda: not client.is_connected(), "the end of the connection")
+        assert client.ack(message.mid, message.qos) == 0
+        client.disconnect_from_server()
+        assert client.ack(message.mid, message.qos) == 0
+
     @case("handlers.ack_unasked", needs="manual_ack")
     def ack_unasked(self, kit: Kit) -> None:
         """Without the option manual_ack, ack raises NotSupportedError: it would answer twice."""
