@@ -9,6 +9,7 @@ functions know the classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ class _Lazy:
         return self.make(cls)
 
 
+@cache  # to make one takes a millisecond, and dataclasses.replace() asks twice
 def _counterpart(cls: Any) -> Any:
     """The class as dataclasses would have made it."""
     import dataclasses  # noqa: PLC0415  # for those who use it, too

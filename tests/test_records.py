@@ -91,3 +91,10 @@ def test_what_is_shown():
     assert [*signature.parameters] == [item.name for item in dataclasses.fields(Options)]
     assert signature.parameters["keepalive"].default == 60
     assert inspect.signature(Subscription).parameters["topic_filter"].default is inspect.Parameter.empty
+
+
+def test_what_others_look_for_is_made_once():
+    """The functions of dataclasses ask for it with each call."""
+    for cls in (Subscription, Will, Options):
+        assert cls.__dataclass_fields__ is cls.__dataclass_fields__
+        assert cls.__dataclass_params__ is cls.__dataclass_params__
