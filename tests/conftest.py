@@ -6,6 +6,7 @@ import os
 import secrets
 import threading
 from contextlib import ExitStack
+from functools import cache
 
 import pytest
 from brokers import Mosquitto, require_mosquitto
@@ -72,6 +73,7 @@ def _suits(test, capabilities):
     )
 
 
+@cache  # to look through what is installed takes a while
 def _capabilities(name):
     """What the backend declares; None if it cannot be had: then the tests run, and say why."""
     try:

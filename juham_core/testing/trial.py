@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -139,7 +140,12 @@ class Trial:
 
 def load(backend: Backend) -> type[JMqtt]:
     """The class of a backend; raises :class:`~juham_core.errors.BackendError`."""
-    return factory.load(backend) if isinstance(backend, str) else backend
+    return _load(backend) if isinstance(backend, str) else backend
+
+
+@cache  # to look through what is installed takes longer than many a case
+def _load(name: str) -> type[JMqtt]:
+    return factory.load(name)
 
 
 def load_or_none(backend: Backend) -> type[JMqtt] | None:
