@@ -188,7 +188,8 @@ def _read_no_answers(kit: Kit, count: int, **options: Any) -> None:
     taken = client.statistics.received
     broker.read_on()
     assert taken < count, f"{taken:,} messages were taken of a broker that has read no answer"
-    kit.eventually(lambda: len(numbers) > taken, "what it has sent besides")
+    # What fills the buffers goes first, and they are narrow.
+    eventually(lambda: len(numbers) > taken, "what it has sent besides", 4 * kit.patience)
     handled = numbers[:]
     assert handled == list(range(len(handled)))
     filling.join()
