@@ -102,6 +102,10 @@ class JGmqtt(JMqtt):
             return 0
         return session.start(message, link, self._wanted_id, self._sent_before)
 
+    def _publish_many(self, messages: list[MqttMsg]) -> list[int]:
+        link, session = self._connected()
+        return session.start_many(messages, link)
+
     def _pubrel(self, key: int, message: MqttMsg) -> None:  # noqa: ARG002 - JMqtt publishes it again
         link, session = self._connected()
         link.send(session.release(key))

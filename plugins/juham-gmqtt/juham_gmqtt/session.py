@@ -71,6 +71,30 @@ class Session(Arrivals):
             raise
         return packet_id
 
+    def start_many(self, messages: list[MqttMsg], link: Link) -> list[int]:
+        """Send several as :meth:`start` does, in one piece: all of them, or none and it raises."""
+        built: dict[int, bytearray] = {}
+        with self._lock:
+            try:
+                for message in messages:
+                    packet_id, package = library.build_publish(message, link.protocol)
+                    built[packet_id] = package
+            except BaseException:
+                for packet_id in built:
+                    self._identifiers.free_id(packet_id)
+                raise
+            for packet_id, package in built.items():
+                self._storage.push_message(packet_id, package)
+            self._in_flight.update(built)
+            self._releases.difference_update(built)
+        try:
+            link.send(b"".join(built.values()))
+        except NotConnectedError:
+            for packet_id in built:
+                self._finish(packet_id)
+            raise
+        return list(built)
+
     def request(self, subscriptions: list[Subscription], topic_filters: list[str], link: Link) -> int:
         """Send SUBSCRIBE, or UNSUBSCRIBE if there are no subscriptions; return its identifier."""
         with self._lock:

@@ -8,6 +8,7 @@ import pytest
 from clients import SECONDS, collect, empty, take
 from gmqtt_support import Peer, threads
 from gmqtt_support import client as make_client
+from juham_gmqtt import library
 from waiting import eventually
 
 from juham_core.errors import (
@@ -569,3 +570,84 @@ def test_gmqtt_is_not_heard_of_warnings(peer, caplog):
         peer.accept()
     assert not [record for record in caplog.records if record.name.startswith("gmqtt")]
 
+
+
+# --- several publishes at once --------------------------------------------------------------------------
+
+
+def start(mqtt, peer):
+    """As :func:`meet`, but let what waits wait for :meth:`Peer.accept`."""
+    mqtt.connect_to_server()
+    mqtt.loop_start()
+    return library.identifiers_of(mqtt.native)
+
+
+def test_what_has_waited_goes_together_and_again_with_the_session(peer, protocol):
+    with client(peer.port, protocol=protocol, **KEPT) as mqtt:
+        receipts = [mqtt.publish("a", str(number), qos=1 + number % 2) for number in range(10)]
+        start(mqtt, peer)
+        peer.accept()
+        sent = [peer.expect(Publish) for _ in receipts]
+        assert [(packet.payload, packet.qos) for packet in sent] == [
+            (b"%d" % number, 1 + number % 2) for number in range(10)
+        ]
+        assert len({packet.packet_id for packet in sent}) == 10
+        peer.accept(session_present=True)
+        again = [peer.expect(Publish) for _ in receipts]
+        assert [(packet.packet_id, packet.payload) for packet in again] == [
+            (packet.packet_id, packet.payload) for packet in sent
+        ]
+        assert all(packet.dup for packet in again)
+        peer.send(*(Puback(packet.packet_id) for packet in again if packet.qos == 1))
+        for receipt in receipts[::2]:
+            receipt.wait(SECONDS)
+        assert not any(receipt.done() for receipt in receipts[1::2])
+
+
+def test_several_for_which_there_are_not_enough_identifiers(peer):
+    with client(peer.port) as mqtt:
+        receipts = [mqtt.publish("a", str(number), qos=1) for number in range(5)]
+        # 65,535 at once are more than max_inflight allows, so gmqtt's own limit is lowered.
+        identifiers = start(mqtt, peer)
+        identifiers._max = 4
+        peer.accept()
+        sent = [peer.expect(Publish) for _ in range(3)]
+        assert [packet.payload for packet in sent] == [b"0", b"1", b"2"]
+        for receipt in receipts[3:]:
+            with pytest.raises(QueueFullError, match="max_inflight"):
+                receipt.wait(SECONDS)
+        peer.send(*(Puback(packet.packet_id) for packet in sent))
+        for receipt in receipts[:3]:
+            receipt.wait(SECONDS)
+        mqtt.publish("a", "next", qos=1)
+        assert peer.expect(Publish).payload == b"next"
+
+
+def test_several_that_a_connection_takes_no_more_keep_their_places_and_no_identifier(peer):
+    with client(peer.port) as mqtt:
+        receipts = [mqtt.publish("a", str(number), qos=1) for number in range(5)]
+        identifiers = start(mqtt, peer)
+        # Between the broker's CONNACK and the hand-over the connection ends.
+        ending = mqtt._session
+        original = ending.start_many
+
+        def cut(messages, link):
+            link._outbox.close()
+            ending.start_many = original
+            try:
+                return original(messages, link)
+            finally:
+                seen.put(set(identifiers._used_ids))
+
+        seen = SimpleQueue()
+        ending.start_many = cut
+        peer.accept()
+        assert seen.get(timeout=SECONDS) == set()
+        peer.accept()
+        sent = [peer.expect(Publish) for _ in receipts]
+        assert [(packet.payload, packet.dup) for packet in sent] == [
+            (b"%d" % number, False) for number in range(5)
+        ]
+        peer.send(*(Puback(packet.packet_id) for packet in sent))
+        for receipt in receipts:
+            receipt.wait(SECONDS)
