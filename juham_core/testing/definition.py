@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -121,8 +122,7 @@ def cases_of(suite: type) -> list[Case]:
             found = case_of(value)
             if found is not None and not any(name in names for names in derived):
                 cases.append(found)
-    identifiers = [found.id for found in cases]
-    twice = {each for each in identifiers if identifiers.count(each) > 1}
+    twice = {each for each, times in Counter(found.id for found in cases).items() if times > 1}
     if twice:
         raise ValueError(f"two cases of {suite.__name__} have the identifier {', '.join(sorted(twice))}")
     return sorted(cases, key=lambda found: LEVELS.index(found.level))

@@ -262,6 +262,8 @@ class FaultBroker:
         self, kind: str, packet: Packet | int | None, connection: int, sent: bool
     ) -> Rule | None:
         """Let every rule count the packet; the first that is about it."""
+        if not self._rules:
+            return None
         applying = [rule for rule in list(self._rules) if rule.applies(kind, packet, connection, sent)]
         return applying[0] if applying else None
 

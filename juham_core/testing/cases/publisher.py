@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from juham_core.jmqtt import JMqtt
-from juham_core.testing.asyncio_face import AsyncioFace
-from juham_core.testing.kit import Kit
 from juham_core.testing.patience import patience
 from juham_core.testing.waiting import eventually
 
@@ -44,6 +42,8 @@ class Told:
 
 def start_process(module: str, client: JMqtt, *arguments: Any) -> subprocess.Popen[str]:
     """Have ``main()`` of a module run in another process; see :func:`client_and_arguments`."""
+    from juham_core.testing.kit import Kit  # noqa: PLC0415  # the other process starts sooner without
+
     own = Kit.seen_by_hooks(client)
     cls = type(own)
     process = subprocess.Popen(  # noqa: S603  # a module of the kit, by this interpreter
@@ -68,7 +68,11 @@ def client_and_arguments() -> tuple[JMqtt, list[Any]]:
     module, name, by_asyncio, options, *arguments = json.loads(sys.stdin.readline())
     client: JMqtt = getattr(importlib.import_module(module), name)()
     client.configure(**options)
-    return cast("JMqtt", AsyncioFace(client)) if by_asyncio else client, arguments
+    if by_asyncio:
+        from juham_core.testing.asyncio_face import AsyncioFace  # noqa: PLC0415  # as above
+
+        client = cast("JMqtt", AsyncioFace(client))
+    return client, arguments
 
 
 class Publisher:
@@ -135,9 +139,9 @@ def _tell(what: str, number: int) -> None:
     os.write(1, f"{what} {number}\n".encode())  # one write: all of it or nothing
 
 
-def _publish(client: JMqtt, topic: str, qos: int, number: int) -> None:
-    receipt: Any = client.publish(f"{topic}/{number % 3}", str(number), qos=qos)
-    if Kit.seen_by_hooks(client) is not client:  # by asyncio, whose loop does not wait for the disk
+def _publish(client: Any, topic: str, qos: int, number: int) -> None:
+    receipt = client.publish(f"{topic}/{number % 3}", str(number), qos=qos)
+    if not isinstance(client, JMqtt):  # by asyncio, whose loop does not wait for the disk
         eventually(lambda: receipt.number or receipt.done(), f"message {number} is stored")
     _tell("accepted", number)
 
