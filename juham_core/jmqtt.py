@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from juham_core import process
 from juham_core.connection import CONNECTED, State
@@ -552,6 +552,14 @@ class JMqtt(Vocabulary, Events, Guards):
         clone = super().copy()
         clone.options = self._options
         return clone
+
+    def __reduce__(self) -> NoReturn:
+        # Half a copy would share the connection: two objects, one of which knows nothing of what it sends.
+        raise TypeError(
+            f"{self.get_class_id()} {self.name!r} is neither pickled nor copied by the module copy, for it may "
+            "be connected: copy() makes another with the same options, and to_dict() and from_dict() carry them "
+            "to another process"
+        )
 
     def __repr__(self) -> str:
         server = f" to {self.server}" if self._options.servers and self.is_connected() else ""

@@ -8,8 +8,8 @@ from typing import Final
 
 from juham_core.bench.session import Case
 
-ROUNDS: Final = 5
-MINUTES: Final = 10
+ROUNDS: Final = 7
+MINUTES: Final = 20
 """After so many no further case is begun."""
 BOTH: Final = tuple((scenario, qos) for qos in (0, 1) for scenario in ("publish", "receive"))
 MESSAGES: Final = {"publish": 10_000, "receive": 10_000, "roundtrip": 2_000, "fanout": 5_000}

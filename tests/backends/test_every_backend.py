@@ -1,5 +1,7 @@
 """What users write that no case of the kit does: on every backend, over every broker."""
 
+import copy
+import pickle
 import threading
 
 import pytest
@@ -401,3 +403,12 @@ def test_and_of_one_that_fails_because_it_is_closed(create):
     seen = _close_in_a_callback(client, client.publish("a", "x", qos=1))
     client.disconnect_from_server()
     assert seen.next() == (False, juham.NotConnectedError)
+
+
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_client_is_not_copied_with_its_connection(client, make):
+    with pytest.raises(TypeError, match=r"copy\(\).*to_dict\(\)"):
+        make(client)
+    other = client.copy()
+    assert (type(other), other.name, other.is_connected()) == (type(client), client.name, False)
+    assert other.options.host == client.options.host
