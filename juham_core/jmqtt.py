@@ -556,9 +556,9 @@ class JMqtt(Vocabulary, Events, Guards):
     def __reduce__(self) -> NoReturn:
         # Half a copy would share the connection: two objects, one of which knows nothing of what it sends.
         raise TypeError(
-            f"{self.get_class_id()} {self.name!r} is neither pickled nor copied by the module copy, for it may "
-            "be connected: copy() makes another with the same options, and to_dict() and from_dict() carry them "
-            "to another process"
+            f"{self.get_class_id()} {self.name!r} is neither pickled nor copied by the module copy, for it "
+            "may be connected: copy() makes another with the same options, and to_dict() and from_dict() "
+            "carry them to another process"
         )
 
     def __repr__(self) -> str:
