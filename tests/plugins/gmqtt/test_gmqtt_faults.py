@@ -571,7 +571,6 @@ def test_gmqtt_is_not_heard_of_warnings(peer, caplog):
     assert not [record for record in caplog.records if record.name.startswith("gmqtt")]
 
 
-
 # --- several publishes at once --------------------------------------------------------------------------
 
 
