@@ -32,6 +32,7 @@ MARKERS = (
 )
 
 
+@cache
 def tested_backends():
     """Those that are tested: all that are installed, unless the environment names some."""
     installed = {info.name for info in juham.backends()}

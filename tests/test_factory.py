@@ -113,12 +113,10 @@ class Environment:
         return path
 
     def install(self, *wheels):
-        subprocess.run(
-            self.pip("install", "--no-deps", "--no-index", "--no-compile", *wheels),
-            env=self.variables(),
-            check=True,
-            timeout=120,
-        )
+        """Unpack the wheels: pip does no more with such simple ones, but takes a second each time."""
+        for wheel in wheels:
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(self.site)
 
     def acme(self, **details):
         """Install acme-mqtt with the backend "acme", made or broken as the details tell."""

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 
-PATIENCE = 5.0
+PATIENCE = 10.0
 """Seconds after which a test gives up: far more than anything takes, even on a busy machine."""
 
 

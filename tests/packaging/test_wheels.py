@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -12,13 +13,16 @@ from documents import files_in
 
 ROOT = Path(__file__).parents[2]
 DISTRIBUTIONS = [ROOT, *sorted(path.parent for path in (ROOT / "plugins").glob("*/setup.cfg"))]
+NO_SOURCE = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "docs", "plugins", "tests")
 
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheels")
     for distribution in DISTRIBUTIONS:
-        build = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, distribution]
+        # A build writes beside the sources, of which other tests import the distributions.
+        sources = shutil.copytree(distribution, folder / "sources" / distribution.name, ignore=NO_SOURCE)
+        build = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, sources]
         subprocess.run(build, check=True, capture_output=True, text=True)
     return sorted(folder.glob("*.whl"))
 
