@@ -204,8 +204,9 @@ class Delivery:
             changed = hooks.replace("received", self._client, message)
             if changed is None:
                 self._statistics.dropped["hook"] += 1
+                self._client._ack_unseen(message)
                 return True
-            message = changed
+            message = _in_place_of(message, changed)
             size = len(message.payload)
         dispatcher = self._dispatcher
         if self._inline:
@@ -349,3 +350,19 @@ class Delivery:
         if event == "on_subscribe":
             return handler(self._client, userdata, mid, tuple(codes))
         return handler(self._client, userdata, mid)
+
+
+def _in_place_of(message: MqttMsg, changed: MqttMsg) -> MqttMsg:
+    """What a plugin made of a message, delivered and to be acknowledged as that was."""
+    if changed is message:
+        return message
+    # A new one: a plugin may return the same for every message.
+    return MqttMsg(
+        changed.topic,
+        changed.payload,
+        message.qos,
+        changed.retain,
+        message.dup,
+        message.mid,
+        changed._properties,
+    )

@@ -10,8 +10,8 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from juham_core.errors import JuhamError
-from juham_core.message import MqttMsg
+from juham_core.errors import JuhamError, PayloadError
+from juham_core.message import MqttMsg, encode_payload
 from juham_core.options import Options
 
 if TYPE_CHECKING:
@@ -110,12 +110,25 @@ class Hooks:
             _call(impl, hook, arguments)
 
     def replace(self, hook: str, client: object, message: MqttMsg) -> MqttMsg | None:
-        """What the plugins make of a message, each of what its predecessor made; None if one drops it."""
+        """What the plugins make of a message, each of what its predecessor made; None if one drops it.
+
+        A payload that they make may be whatever ``publish`` takes, and is bytes in what is returned.
+        """
         for impl in getattr(self, hook):
+            payload = message.payload
             result = _call(impl, hook, {"client": client, "message": message})
             if result is DROP:
                 return None
-            message = _accept(impl, hook, result, MqttMsg, message)
+            changed = _accept(impl, hook, result, MqttMsg, message)
+            if type(changed.payload) is not bytes:
+                try:
+                    changed.payload = encode_payload(changed.payload)
+                except PayloadError as exc:
+                    text = "hook plugin %r: %s%s made a payload that is none, which is ignored: %s"
+                    _log.error(text, impl.plugin_name, PREFIX, hook, exc)
+                    message.payload = payload  # it may have changed this one instead of making another
+                    continue
+            message = changed
         return message
 
     def change_options(self, client: object, options: Options) -> Options:

@@ -83,6 +83,8 @@ def jmqtt_received(client: Any, message: MqttMsg) -> MqttMsg | Drop | None:
     """A message has arrived, and no handler has seen it yet.
 
     Thread: the network's. Returns None, another message for the handlers in its place, or :data:`DROP`.
+    The other one is given the QoS, DUP and packet identifier of the one that came, by which it is
+    acknowledged. What is dropped is acknowledged at once, with the option ``manual_ack``, too.
     """
 
 

@@ -12,6 +12,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from juham_core import credentials
@@ -25,6 +26,7 @@ from juham_core.errors import (
     ConnectError,
     JuhamError,
     MalformedPacketError,
+    NotConnectedError,
     NotSupportedError,
     PublishError,
 )
@@ -342,7 +344,12 @@ class Backend(ABC):
         manual = message.qos > 0 and self._attempted.manual_ack
         if not self._copies.received(message, manual):
             self._statistics.dropped["copy"] += 1
-            if manual:
+            self._ack_unseen(message)
+
+    def _ack_unseen(self, message: MqttMsg) -> None:
+        """Acknowledge what the application will not see, where it is to acknowledge what it sees."""
+        if message.qos > 0 and self._attempted.manual_ack:
+            with suppress(NotConnectedError):
                 self._ack(message.mid, message.qos)
 
     def _acknowledged_many(self, keys: list[int]) -> None:

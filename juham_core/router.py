@@ -42,6 +42,7 @@ class Router:
         # thread that has just looked into them may still be about to enter what it found.
         self._plans: dict[str, list[Handler]] = {}
         self._on_message: tuple[Handler | None, list[Handler]] = (None, [])
+        self._told = False
         self._routes_lock = threading.Lock()
 
     def add(self, topic_filter: str, handler: Handler) -> None:
@@ -82,7 +83,7 @@ class Router:
                 return None
             handlers = self._fall_back()
             if not handlers:
-                self._statistics.dropped["no handler"] += 1
+                self._drop(message)
                 return None
         if len(handlers) != 1 or hooks.handled:
             return self._call_all(handlers, message)
@@ -99,6 +100,19 @@ class Router:
             return self._await_handler(handler, result, message, 0.0)
         self._statistics.handled += 1
         return None
+
+    def _drop(self, message: MqttMsg) -> None:
+        self._statistics.dropped["no handler"] += 1
+        if message.qos and not self._told and self._client._in_force.manual_ack:
+            self._told = True
+            log.warning(
+                "%s: there is no handler for %r, so nobody acknowledges this message of QoS %d (manual_ack): "
+                "the broker keeps it for the session's next connection, and sends no more once it keeps as "
+                "many as it may; add a handler, or unsubscribe",
+                self._client.name,
+                message.topic,
+                message.qos,
+            )
 
     def _call_all(self, handlers: list[Handler], message: MqttMsg) -> Awaitable[None] | None:
         for position, handler in enumerate(handlers):

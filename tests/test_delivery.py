@@ -1,12 +1,14 @@
 """The receiving half of a client, where its parts meet: closing it from several threads."""
 
 import logging
+import secrets
 import threading
 import time
 
 import pytest
 from waiting import PATIENCE, Inbox, eventually
 
+import juham_core as juham
 from juham_core import hookimpl
 from juham_core.hooks import register, unregister
 from juham_core.memory import JMemory
@@ -82,6 +84,19 @@ def test_what_is_forgotten_when_a_client_is_closed_weighs_nothing(closing, handl
     client._received("a", b"x" * 100)
     assert eventually(lambda: client.statistics.dropped["no handler"] == 1)
     assert client.statistics.waiting_bytes == 0
+
+
+@pytest.mark.parametrize("manual", [True, False])
+def test_what_nobody_can_acknowledge_is_told_once(closing, caplog, manual):
+    broker = f"memory://{secrets.token_hex(4)}"
+    client, publisher = closing(juham.connect(broker, manual_ack=manual)), closing(juham.connect(broker))
+    client.subscribe("a/#", qos=1).wait(PATIENCE)
+    for qos in (0, 1, 1):
+        publisher.publish("a/b", "x", qos).wait(PATIENCE)
+    assert eventually(lambda: client.statistics.dropped["no handler"] == 3)
+    told = [record.getMessage() for record in caplog.records if "'a/b'" in record.getMessage()]
+    assert len(told) == manual
+    assert all("no handler" in text and "unsubscribe" in text for text in told)
 
 
 def test_what_a_hook_makes_of_a_message_is_weighed(closing):

@@ -157,6 +157,35 @@ def test_a_result_of_the_wrong_type_is_reported_and_ignored(hooks, errors, wrong
     assert type(wrong).__name__ in record.getMessage()
 
 
+@pytest.mark.parametrize("hook", REPLACING)
+@pytest.mark.parametrize(
+    ("made", "sent"), [("21.5 °C", "21.5 °C".encode()), (7, b"7"), (None, b""), (bytearray(b"x"), b"x")]
+)
+def test_a_payload_may_be_whatever_publish_takes(hooks, hook, made, sent):
+    seen = []
+    hooks.register(Plugin(lambda message: seen.append(message.payload), hook))
+    hooks.register(Plugin(lambda: MqttMsg("a", made), hook))
+    payload = hooks.replace(hook, CLIENT, MqttMsg("a", b"before")).payload
+    assert (payload, type(payload)) == (sent, bytes)
+    assert seen == [sent]
+
+
+@pytest.mark.parametrize("hook", REPLACING)
+def test_a_payload_that_is_none_is_reported_and_ignored(hooks, errors, hook):
+    def change(message):
+        message.payload = ["in place"]
+
+    hooks.register(Plugin(change, hook), "changing")
+    hooks.register(Plugin(lambda: MqttMsg("b", {"temperature": "hunter2"}), hook), "making")
+    assert hooks.replace(hook, CLIENT, MqttMsg("a", b"before")) == MqttMsg("a", b"before")
+    making, changing = (record.getMessage() for record in errors.records)
+    assert f"'making': jmqtt_{hook}" in making
+    assert "not dict" in making
+    assert f"'changing': jmqtt_{hook}" in changing
+    assert "not list" in changing
+    assert "hunter2" not in errors.text
+
+
 def test_wrong_options_are_ignored_and_not_shown(hooks, errors):
     hooks.register(Plugin(lambda: {"password": "hunter2"}, "connecting"))
     options = Options()

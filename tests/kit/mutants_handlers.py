@@ -213,6 +213,39 @@ class JAcknowledgesOrRaises(JToy):
         return super().ack(mid, qos)
 
 
+@mutant("handlers.ack_of_dropped", "knows a message only once it has been handed over")
+class JKnowsLater(JToy):
+    known = 0
+
+    def _received(self, topic, payload, qos, retain, dup, mid, *more):
+        super()._received(topic, payload, qos, retain, dup, mid, *more)
+        self.known = mid
+
+    def _ack(self, mid, qos):
+        if mid == self.known:
+            super()._ack(mid, qos)
+
+
+@mutant("handlers.ack_of_replaced", "acknowledges by what the handler has, which is not what came")
+class JAcknowledgesByContent(JToy):
+    came = None
+
+    def _received(self, topic, payload, *more):
+        self.came = payload
+        super()._received(topic, payload, *more)
+
+    def _get_handler(self, event):
+        handler = super()._get_handler(event)
+        if event != "on_message" or handler is None:
+            return handler
+
+        def numbered(client, userdata, message):
+            message.mid = message.mid if message.payload == self.came else 0
+            handler(client, userdata, message)
+
+        return numbered
+
+
 @mutant("handlers.ack_unasked", "acknowledges a second time where it was done already")
 class JAcknowledgesTwice(JToy):
     def ack(self, mid, qos):

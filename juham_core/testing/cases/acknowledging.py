@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from juham_core.errors import NotSupportedError
+from juham_core.hooks import DROP, Drop, hooks
+from juham_core.hookspecs import hookimpl
 from juham_core.jmqtt import JMqtt
+from juham_core.message import MqttMsg
 from juham_core.testing.cases.losing import lasting
 from juham_core.testing.definition import FAULTS, case
 from juham_core.testing.kit import Kit
@@ -249,6 +252,32 @@ class AcknowledgingCases:
         client.disconnect_from_server()
         assert client.ack(message.mid, message.qos) == 0
 
+    @case("handlers.ack_of_dropped", on=FAULTS, needs="manual_ack")
+    def ack_of_dropped(self, kit: Kit) -> None:
+        """With manual_ack, too, what a plugin drops is acknowledged: the application never sees it."""
+        client = kit.connect(manual_ack=True)
+        _Plugin.of(kit, client, DROP)
+        inbox = kit.inbox(client, kit.topic)
+        kit.observer().publish(kit.topic, b"x")
+        answer = kit.broker.wait_for("puback", connection=1)
+        [sent] = kit.broker.packets("publish", sent=True, connection=1)
+        assert answer.packet_id == sent.packet_id
+        inbox.nothing()
+
+    @case("handlers.ack_of_replaced", on=FAULTS, needs="manual_ack")
+    def ack_of_replaced(self, kit: Kit) -> None:
+        """What a plugin puts in the place of a message is acknowledged as that message would be."""
+        client = kit.connect(manual_ack=True)
+        _Plugin.of(kit, client, MqttMsg(kit.topic, b"another"))
+        inbox = kit.inbox(client, kit.topic)
+        kit.observer().publish(kit.topic, b"x")
+        message = inbox.next()
+        assert (message.payload, message.qos) == (b"another", 1)
+        client.ack(message.mid, message.qos)
+        answer = kit.broker.wait_for("puback", connection=1)
+        [sent] = kit.broker.packets("publish", sent=True, connection=1)
+        assert answer.packet_id == sent.packet_id
+
     @case("handlers.ack_unasked", needs="manual_ack")
     def ack_unasked(self, kit: Kit) -> None:
         """Without the option manual_ack, ack raises NotSupportedError: it would answer twice."""
@@ -271,6 +300,26 @@ class AcknowledgingCases:
         sent = kit.broker.packets("publish", sent=True, connection=1)
         answers = kit.broker.packets("puback", connection=1)
         assert [each.packet_id for each in answers] == [each.packet_id for each in sent]
+
+
+class _Plugin:
+    """A plugin that has one answer to every message of QoS 1 that a client receives."""
+
+    def __init__(self, client: Any, answer: MqttMsg | Drop) -> None:
+        self._client = client
+        self._answer = answer
+
+    @classmethod
+    def of(cls, kit: Kit, client: Any, answer: MqttMsg | Drop) -> None:
+        """Have one registered until the case ends."""
+        plugin = cls(kit.seen_by_hooks(client), answer)
+        hooks.register(plugin)
+        kit.keep(lambda: hooks.unregister(plugin))
+
+    @hookimpl
+    def jmqtt_received(self, client: Any, message: MqttMsg) -> MqttMsg | Drop | None:
+        """See :func:`juham_core.hookspecs.jmqtt_received`."""
+        return self._answer if client is self._client and message.qos else None
 
 
 def _handled_once(kit: Kit) -> None:
