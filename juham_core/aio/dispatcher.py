@@ -268,8 +268,11 @@ class LoopDispatcher(Dispatcher):
         if not taken:
             self._calls.append((function, (message,)))
         elif self._has_callback(message.topic):
+            message._holders += 1
             self._calls.append((function, (message, False)))
         else:
+            if not message._holders and not self._streams.closing:
+                message._seen_by_nobody()
             self._passed(message)
         return True
 

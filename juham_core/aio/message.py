@@ -13,7 +13,7 @@ from juham_core.message import MqttMsg
 class AsyncMessage(MqttMsg):
     """An :class:`~juham_core.message.MqttMsg` that can be acknowledged by a scope; streams may share one."""
 
-    __slots__ = ("_acknowledged", "_client", "_connection")
+    __slots__ = ("_acknowledged", "_client", "_connection", "_holders")
 
     def __init__(self, message: MqttMsg, client: JMqtt) -> None:
         """Take over the message of a client, which has just come."""
@@ -27,6 +27,13 @@ class AsyncMessage(MqttMsg):
         self._client = client
         self._connection = client._statistics.connects
         self._acknowledged = False
+        self._holders = 0  # streams, and the callbacks, that have it for somebody who may acknowledge it
+
+    def _seen_by_nobody(self) -> None:
+        """Acknowledge what was given up everywhere: else it would take up the broker's window for good."""
+        if self.qos and not self._acknowledged and self._connection == self._client._statistics.connects:
+            self._acknowledged = True
+            self._client._ack_unseen(self)
 
     @asynccontextmanager
     async def acknowledging(self) -> AsyncIterator[AsyncMessage]:

@@ -115,7 +115,11 @@ class Stream:
                 self._lost += 1
             if self.overflow != "drop_oldest":
                 return
-            self._take()
+            oldest = self._take()
+            oldest._holders -= 1
+            if not oldest._holders:
+                oldest._seen_by_nobody()
+        message._holders += 1
         self._queue.append(message)
         self._bytes += len(message.payload)
         if self._readers:
@@ -173,7 +177,8 @@ class Streams:
         """Has the line move on soon."""
         self.move_on: Callable[[], None] = _nobody
         """Has it move on now."""
-        self._closing = False
+        self.closing = False
+        """True once nobody is to wait any more: what is dropped now comes again in the next connection."""
         self._tree: FilterTree[Stream] = FilterTree()
         self._plans: dict[str, list[Stream]] = {}
 
@@ -206,13 +211,13 @@ class Streams:
             found = self._plan(message.topic)
         if not found:
             return False
-        if not self._closing:
+        if not self.closing:
             for stream in found:
                 if stream.keeps_waiting():
                     self.stalled = True
                     return None
         for stream in found:
-            if self._closing and stream.keeps_waiting():
+            if self.closing and stream.keeps_waiting():
                 stream.dropped += 1
                 self.statistics.dropped["closed"] += 1
             else:
@@ -236,7 +241,7 @@ class Streams:
 
     def begin_close(self) -> None:
         """Make nobody wait any more: the client is being closed."""
-        self._closing = True
+        self.closing = True
         self.resume()
 
     def end_all(self, error: JuhamError | None = None) -> None:

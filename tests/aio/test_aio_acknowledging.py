@@ -10,6 +10,9 @@ from running import run, soon, take, until
 
 import juham_core as juham
 
+MORE = 50
+"""More messages than fit into a broker's window."""
+
 
 @pytest.mark.needs("manual_ack", "persistent_session")
 def test_what_raises_comes_again(aio, topic):
@@ -109,6 +112,90 @@ def test_a_callback_acknowledges_too(aio, topic):
                 await mqtt.publish(f"{topic}/in", n, 1)
                 async with (await soon(anext(done))).acknowledging() as message:
                     assert message.payload == b"%d" % n
+
+    run(main())
+
+
+@pytest.mark.needs("manual_ack")
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "raise"])
+def test_what_a_full_stream_drops_does_not_fill_the_window(aio, topic, overflow):
+    async def main():
+        async with (
+            aio(manual_ack=True) as mqtt,
+            mqtt.messages(topic, 1, max_queued=2, overflow=overflow) as stream,
+            aio() as other,
+        ):
+            for n in range(MORE):
+                await other.publish(topic, n, 1)
+            await until(lambda: stream.dropped == MORE - 2)
+            for n in [MORE - 2, MORE - 1] if overflow == "drop_oldest" else [0, 1]:
+                async with (await soon(anext(stream))).acknowledging() as message:
+                    assert message.payload == b"%d" % n
+
+    run(main())
+
+
+@pytest.mark.needs("manual_ack")
+def test_what_a_stream_has_had_does_not_fill_the_window(aio, topic):
+    """What is retained comes again with each subscription."""
+
+    async def main():
+        async with aio(manual_ack=True) as mqtt, aio() as other:
+            await other.publish(topic, "kept", 1, retain=True)
+            async with mqtt.messages(topic, 1) as stream:
+                async with (await soon(anext(stream))).acknowledging() as message:
+                    assert message.payload == b"kept"
+                for _ in range(MORE):
+                    await mqtt.subscribe(topic, 1)
+                await other.publish(topic, "new", 1)
+                assert await take(stream, 1) == ["new"]
+            await other.publish(topic, "", 1, retain=True)
+
+    run(main())
+
+
+@pytest.mark.needs("manual_ack", "persistent_session")
+def test_what_one_stream_drops_is_for_another_to_acknowledge(aio, topic):
+    session = {"client_id": f"ack-{secrets.token_hex(6)}", "clean_start": False, "manual_ack": True}
+
+    async def main():
+        async with aio(**session) as mqtt, mqtt.messages(topic, 1) as whole:
+            await mqtt.subscribe(topic, 1)  # which the session keeps
+            async with (
+                mqtt.messages(topic, 1, max_queued=1, overflow="drop_oldest") as oldest,
+                mqtt.messages(topic, 1, max_queued=1, overflow="drop_newest") as newest,
+            ):
+                for name in ("good", "bad", "last"):
+                    await mqtt.publish(topic, name, 1)
+                await until(lambda: oldest.dropped == newest.dropped == 2)
+                for name in ("good", "bad", "last"):
+                    message = await soon(anext(whole))
+                    assert message.payload == name.encode()
+                    if name != "bad":
+                        async with message.acknowledging():
+                            pass
+        async with aio(**session) as mqtt, mqtt.messages(topic, 1) as stream:
+            assert await take(stream, 1) == ["bad"]
+            assert stream.waiting == 0
+
+    run(main())
+
+
+@pytest.mark.needs("manual_ack")
+def test_what_a_stream_drops_is_for_a_callback_to_acknowledge(aio, topic):
+    async def main():
+        acknowledged = []
+
+        async def callback(mqtt, userdata, message):
+            async with message.acknowledging():
+                acknowledged.append(message.payload)
+
+        full = {"max_queued": 1, "overflow": "drop_oldest"}
+        async with aio(manual_ack=True) as mqtt, mqtt.messages(topic, 1, **full):
+            mqtt.message_callback_add(topic, callback)
+            for n in range(MORE):
+                await mqtt.publish(topic, n, 1)
+            await until(lambda: len(acknowledged) == MORE)
 
     run(main())
 
