@@ -14,7 +14,7 @@ from juham_core.aio.message import AsyncMessage
 from juham_core.aio.requests import Requests
 from juham_core.aio.streams import Streams
 from juham_core.aio.subscribing import Subscribing
-from juham_core.aio.threads import Post, in_thread
+from juham_core.aio.threads import Post, in_thread, running_loop
 from juham_core.aio.watchdog import LoopWatchdog
 from juham_core.connection import State
 from juham_core.errors import ConnectError, NotConnectedError
@@ -95,7 +95,7 @@ class Life(ABC):
 
     def _move_in(self) -> None:
         """Have all that the client reports come to the running loop."""
-        client, loop = self.client, asyncio.get_running_loop()
+        client, loop = self.client, running_loop()
         self._loop = loop
         self._post = Post(loop)
         self._answers = Answers(loop)

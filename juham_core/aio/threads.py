@@ -9,7 +9,20 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from juham_core.errors import NotSupportedError
+
 T = TypeVar("T")
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The event loop of this thread. Raises NotSupportedError where none runs, or not one of asyncio's."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError as exc:
+        raise NotSupportedError(
+            "juham.aio needs a running event loop of asyncio, and there is none in this thread: begin with "
+            "asyncio.run(); under trio, or without coroutines, use juham.connect() and threads"
+        ) from exc
 
 
 def in_thread(function: Callable[[], T], name: str) -> asyncio.Future[T]:
@@ -18,7 +31,7 @@ def in_thread(function: Callable[[], T], name: str) -> asyncio.Future[T]:
     Cancelling the future does not stop the function. Not the loop's executor: that may be full of other
     people's calls, and closing must not wait for those.
     """
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     future: asyncio.Future[T] = loop.create_future()
     future.add_done_callback(_retrieve)
 

@@ -26,6 +26,14 @@ def test_of_several_tasks_that_connect_one_succeeds(aio, topic):
     run(main())
 
 
+@pytest.mark.parametrize("begin", ["connect", "AsyncMqtt"])
+def test_without_a_loop_it_is_said_what_is_missing(aio, begin):
+    """As where trio runs the coroutine."""
+    mqtt = aio() if begin == "connect" else juham.aio.AsyncMqtt(aio()._create()).connect()
+    with pytest.raises(juham.NotSupportedError, match="event loop of asyncio"):
+        mqtt.__await__().send(None)
+
+
 @pytest.mark.needs("tcp")
 def test_a_refusal_is_raised_and_told_to_handlers_set_before(backend, peer):
     async def main():
