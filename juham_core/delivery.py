@@ -122,6 +122,11 @@ class Delivery:
         self._dispatcher = dispatcher
         self._inline = dispatcher.kind == INLINE
 
+    @property
+    def has_thread(self) -> bool:
+        """True while a thread of this process waits for handlers to run."""
+        return self._dispatcher.running and not self._inline
+
     def start(self) -> None:
         """Run handlers in a thread of their own."""
         self._dispatcher.start()

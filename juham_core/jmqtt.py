@@ -60,8 +60,9 @@ class JMqtt(Vocabulary, Events, Guards):
     keepalive. One that raises is logged with its traceback and counted, and the next message comes.
 
     **Processes.** A connection belongs to the process that made it. In the child of a fork a client that was
-    connected before raises :class:`~juham_core.errors.NotConnectedError`, and closing it does nothing. At the
-    end of a program that has not closed its client, what may be lost of its publishes is logged.
+    connected, or whose loop was started, before raises :class:`~juham_core.errors.NotConnectedError`, and
+    closing it does nothing. At the end of a program that has not closed its client, what may be lost of its
+    publishes is logged.
 
     **Inline.** With the option ``handlers="inline"`` there is no dispatching thread: a handler runs on the
     thread (or in the event loop) on which the library reports what happened, with no queue between; for

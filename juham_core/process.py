@@ -35,12 +35,16 @@ def look_after(client: JMqtt) -> None:
 
 
 def _forked() -> None:
-    """In the child: leave the parent's connections to the parent.
+    """In the child: leave the parent's connections, and the threads that run its handlers, to the parent.
 
     Their sockets are in both processes, and their threads, with the locks that these may hold, are not: the
     child would wait for ever, or write into the midst of what the parent sends.
     """
-    inherited = [client for client in _clients if client._connection.state is not State.CLOSED]
+    inherited = [
+        client
+        for client in _clients
+        if client._connection.state is not State.CLOSED or client._delivery.has_thread
+    ]
     _clients.clear()
     for client in inherited:
         client._connection.state = State.CLOSED
@@ -60,8 +64,8 @@ def _refuse(name: str) -> Any:
 
     def refuse(*_args: Any, **_named: Any) -> Any:
         raise NotConnectedError(
-            f"the client {name!r} was connected by process {parent} before it forked, and its connection "
-            "stays there: make a client of its own in each process"
+            f"the client {name!r} was connected, or its loop started, by process {parent} before it forked, "
+            "and its connection and threads stay there: make a client of its own in each process"
         )
 
     return refuse

@@ -41,6 +41,18 @@ client.publish("a", "x", qos=1).wait(20)
 client.disconnect_from_server()
 print(os.waitstatus_to_exitcode(status), client.statistics.connects)
 """
+STARTED = """
+import os, sys
+import juham_core as juham
+
+port = int(sys.argv[1].rpartition(":")[2])
+client = juham.create(sys.argv[2], host="127.0.0.1", port=port)
+client.loop_start()
+"""
+CONNECTED_LATER = """
+client.connect_to_server()
+client.wait_until_connected(20)
+"""
 FORKED_BEFORE = """
 import os, sys
 import juham_core as juham
@@ -72,9 +84,16 @@ def run(program, broker, library="native"):
 
 
 @needs_fork
-@pytest.mark.parametrize("library", ["native", "paho2"])
+@pytest.mark.parametrize("library", ["native", "paho2", "paho", "gmqtt", "awscrt"])
 def test_in_the_child_of_a_fork_a_connected_client_says_so_and_the_parents_goes_on(embedded, library):
     assert run(CONNECTED + FORKED, embedded, library)[:2] == (0, "0 1")
+
+
+@needs_fork
+def test_in_the_child_of_a_fork_a_client_whose_loop_runs_says_so(embedded):
+    """Its thread is not there: no handler would ever run."""
+    program = STARTED + FORKED.replace("\n_, status", f"\n{CONNECTED_LATER}\n_, status")
+    assert run(program, embedded)[:2] == (0, "0 1")
 
 
 @needs_fork
