@@ -188,6 +188,10 @@ def _load(info: BackendInfo) -> type[JMqtt]:
             raise _import_failed(info, exc) from exc
         raise _invalid(info, f"{info.entry_point.module} has no {info.entry_point.attr!r}") from exc
     except (Exception, SystemExit) as exc:
+        from juham_core.signals import from_signal  # noqa: PLC0415  # for errors alone
+
+        if from_signal(exc):  # the program is to end, and this import was only in the way
+            raise
         raise _import_failed(info, exc) from exc
     return _check(info, loaded)
 

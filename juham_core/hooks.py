@@ -223,7 +223,11 @@ class Hooks:
             raise
         except HookError as exc:
             self._report(entry.name, distribution, str(exc))
-        except BaseException as exc:  # noqa: BLE001 - SystemExit and the like: a plugin may do anything on import
+        except BaseException as exc:  # SystemExit and the like: a plugin may do anything on import
+            from juham_core.signals import from_signal  # noqa: PLC0415  # for errors alone
+
+            if from_signal(exc):  # the program is to end
+                raise
             text = f"importing {entry.value!r} failed: {type(exc).__name__}: {exc}"
             self._report(entry.name, distribution, text, exc_info=True)
 

@@ -275,6 +275,42 @@ def test_an_interrupt_passes(environment):
     assert outcome["error"] == "KeyboardInterrupt"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a process cannot send itself such a signal")
+@pytest.mark.parametrize(
+    ("handler", "passes"),
+    [
+        ("lambda *_: sys.exit(143)", True),
+        ("Stop().end", True),
+        ("Stop()", True),
+        ("functools.partial(Stop().end)", True),
+        ("failing", True),
+        ("lambda *_: None", False),
+    ],
+)
+def test_what_a_signal_handler_raises_passes(environment, handler, passes):
+    """The program is to end, whatever is being imported just then."""
+    environment.acme(source="import os, signal, sys\nos.kill(os.getpid(), signal.SIGTERM)\nsys.exit(3)")
+    result = environment.run(
+        """
+import functools, signal
+
+class Stop:
+    def end(self, *_):
+        sys.exit(143)
+    __call__ = end
+
+def failing(*_):
+    raise ValueError(143)
+
+signal.signal(signal.SIGTERM, eval(sys.argv[1]))
+result = attempt(factory.load, "acme")
+""",
+        handler,
+    )
+    assert (result["error"] != "BackendImportError") == passes
+    assert ("143" in result["text"]) == passes
+
+
 def test_attribute_missing(environment):
     environment.acme(source="JOther = 1")
     outcome, _ = environment.load("acme")

@@ -2,6 +2,8 @@
 
 import importlib
 import logging
+import os
+import signal
 import sys
 import textwrap
 import threading
@@ -230,3 +232,16 @@ def test_a_plugin_may_load_and_register_while_it_is_imported(site, monkeypatch):
     hooks.load()
     assert hooks.problems == []
     assert set(hooks.plugins()) == {"deep", "extra"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a process cannot send itself such a signal")
+def test_a_signal_while_a_plugin_is_imported_still_ends_the_program(hooks, site):
+    source = "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n"
+    site.install("juham-slow", "slow = slow", slow=source)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with pytest.raises(SystemExit, match="143"):
+            hooks.load()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert hooks.problems == []

@@ -48,7 +48,7 @@ class AsyncMessage(MqttMsg):
         """
         client = self._client
         client.capabilities.require("manual_ack", client.get_class_id())
-        if not client.options.manual_ack:
+        if not client._in_force.manual_ack:
             raise NotSupportedError("messages are acknowledged by themselves: connect with manual_ack=True")
         yield self
         if self.qos and not self._acknowledged and self._connection == client._statistics.connects:

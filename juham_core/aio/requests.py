@@ -100,9 +100,7 @@ class Requests:
             answer.set_result(message)
         else:
             self._mqtt.client._statistics.dropped["late answer"] += 1
-        client = self._mqtt.client
-        if message.qos and client.options.manual_ack:
-            client.ack(message.mid, message.qos)
+        self._mqtt.client._ack_unseen(message)
 
     def fail_all(self, error: JuhamError) -> None:
         """End all waiting: no answer will come."""
