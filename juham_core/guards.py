@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from juham_core.capabilities import Capabilities
 from juham_core.connection import State
-from juham_core.errors import InvalidArgumentError, NotSupportedError, OptionError
+from juham_core.errors import ConnectError, InvalidArgumentError, NotSupportedError, OptionError
 from juham_core.message import MqttMsg, check_qos
 from juham_core.object import Object
 from juham_core.options import Options
@@ -68,6 +68,10 @@ class Guards(Backend, Object):
                 "the options of the outbox cannot be changed while the client is connected or publishes "
                 "wait: disconnect_from_server() comes first"
             )
+        self._require_capable(options)
+
+    def _require_capable(self, options: Options) -> None:
+        """Raise NotSupportedError unless the backend can do what the options ask of a connection."""
         needed = {
             "tcp": options.transport == "tcp",
             "websockets": options.transport == "websockets",
@@ -85,6 +89,15 @@ class Guards(Backend, Object):
         for capability, wanted in needed.items():
             if wanted:
                 self.capabilities.require(capability, self.get_class_id())
+
+    def _changed_by_hooks(self, options: Options) -> Options:
+        changed = super()._changed_by_hooks(options)
+        if changed is not options:
+            try:
+                self._require_capable(changed)
+            except NotSupportedError as exc:  # to go on without, say, TLS would be worse
+                raise ConnectError(f"a hook plugin has changed the options for this attempt: {exc}") from exc
+        return changed
 
     def _require_sendable(self, needs: frozenset[str]) -> None:
         """Raise NotSupportedError unless what an earlier process left in the outbox can be sent."""

@@ -41,7 +41,8 @@ def jmqtt_connecting(client: Any, options: Options) -> Options | None:
     """A client is about to try to connect, for the first time or again.
 
     Thread: the one that makes the attempt. Returns None, or the options for this attempt alone, such as
-    ``options.changed(password=fetch_token())``; the next plugin sees those.
+    ``options.changed(password=fetch_token())``; the next plugin sees those. The attempt fails if they ask for
+    what the backend lacks. Those of queues, the outbox, handlers and reconnecting are not asked again.
     """
 
 

@@ -379,7 +379,7 @@ class Backend(ABC):
             options = options.changed(client_id=self._own_id)
         options = credentials.for_attempt(options)
         if hooks.connecting:
-            options = hooks.change_options(self, options)
+            options = self._changed_by_hooks(options)
         options = options.announced(self.capabilities.packet_limit)
         if options.tls and not options.verifies:
             where = options.describe()
@@ -400,6 +400,9 @@ class Backend(ABC):
             raise unreachable(exc, options) from exc
         finally:
             self._dialling.over()
+
+    def _changed_by_hooks(self, options: Options) -> Options:
+        return hooks.change_options(self, options)
 
     def _give_up(self) -> None:
         """End the wait of an attempt that :meth:`_open` makes on another thread, if there is one: it raises.

@@ -36,6 +36,28 @@ def test_an_option_needs_its_capability(create, backend, capability):
         juham.create(backend, **OPTIONS[capability])
 
 
+@pytest.mark.parametrize("capability", OPTIONS)
+def test_an_option_of_a_plugin_s_needs_its_capability_too(create, capability):
+    """To go on without it would be worse: with a password and without TLS, say."""
+    client = create(reconnect=False)
+    if getattr(client.capabilities, capability):
+        return
+
+    class Plugin:
+        @juham.hookimpl
+        def jmqtt_connecting(self, client, options):
+            return options.changed(**OPTIONS[capability]) if client is asked[0] else None
+
+    asked, plugin = [client], Plugin()
+    juham.hooks.register(plugin)
+    try:
+        with pytest.raises(juham.ConnectError, match=client.capabilities.meaning(capability)):
+            client.connect_to_server()
+    finally:
+        juham.hooks.unregister(plugin)
+        client.disconnect_from_server()
+
+
 @pytest.mark.lacks("qos_2")
 def test_qos_2_missing(create):
     client = create()
