@@ -190,7 +190,9 @@ class Backend(ABC):
     def _ack(self, mid: int, qos: int) -> None:
         """Acknowledge a received message; for backends that declare ``manual_ack``.
 
-        May raise NotConnectedError once the connection that brought it has ended: that is no error.
+        It may be called before the report of that message has returned: by inline handlers, and for what a
+        plugin drops. May raise NotConnectedError once the connection that brought the message has ended: that
+        is no error.
         """
         raise NotSupportedError(f"{self.name} cannot acknowledge message {mid} of QoS {qos}")
 
