@@ -284,7 +284,7 @@ class Outgoing:
             return self._send_one_by_one(receipts)
         except BaseException as exc:
             for receipt in receipts:
-                self._give_up(receipt, interrupted(exc))
+                self._interrupted(receipt, exc)
             raise
         now = time.monotonic()
         for receipt in receipts:
@@ -351,7 +351,7 @@ class Outgoing:
             self._give_up(receipt, translated(exc, f"publish to {message.topic!r}"))
             return True
         except BaseException as exc:  # what ends the program must leave no receipt that nobody resolves
-            self._give_up(receipt, interrupted(exc))
+            self._interrupted(receipt, exc)
             raise
         self.bytes_sent += len(message.payload)  # one thread at a time hands over
         early = self._in_flight.sent(key, receipt)
@@ -376,6 +376,10 @@ class Outgoing:
     def _give_up(self, receipt: PublishReceipt, error: JuhamError) -> None:
         receipt._resolve(error)
         self._notify()
+
+    def _interrupted(self, receipt: PublishReceipt, exc: BaseException) -> None:
+        """A signal's handler has raised this while the library was given the message, which it has or not."""
+        self._give_up(receipt, interrupted(exc))
 
     def _notify(self) -> None:
         if self._watchers:

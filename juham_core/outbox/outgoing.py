@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from juham_core.errors import JuhamError, NotConnectedError, OutboxError, PublishError
+from juham_core.errors import JuhamError, NotConnectedError, OutboxError, PublishError, interrupted
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import OutboxBounds
 from juham_core.outbox.entries import Entry, Row
@@ -62,6 +62,7 @@ class StoredOutgoing(Outgoing):
         self._loaded_bytes = 0
         self._last_loaded = 0
         self._last_handed = 0
+        self._left = 0  # messages that only the next connection can send
         self._ending = 0
         self._session_kept = False
         self._session_goes_on = False
@@ -109,7 +110,7 @@ class StoredOutgoing(Outgoing):
         return store
 
     def _begin(self) -> None:
-        self._last_loaded = self._last_handed = 0
+        self._last_loaded = self._last_handed = self._left = 0
 
     def _turn(self, store: Store) -> None:
         """Write what others have left to the thread of the outbox, and read what goes next."""
@@ -339,12 +340,23 @@ class StoredOutgoing(Outgoing):
             log.error("a message to %r leaves the outbox unsent: %s", message.topic, error)
         self._strike_out(receipt, partial(super()._give_up, receipt, error))
 
-    def _strike_out(self, receipt: StoredReceipt, done: Callable[[], object] | None) -> None:
-        store = self._keeper.store
-        self._identifiers.give_back(receipt.number)
+    def _interrupted(self, receipt: PublishReceipt, exc: BaseException) -> None:
+        """It stays on the disk for the next connection, which may send it a second time, as after a crash."""
+        assert isinstance(receipt, StoredReceipt)
+        self._left += 1
+        self._forget_loaded(receipt)
+        error = f"{interrupted(exc)}; it is kept in the outbox, and sent when that is opened next"
+        super()._give_up(receipt, PublishError(error))
+
+    def _forget_loaded(self, receipt: StoredReceipt) -> None:
         if self._loaded.pop(receipt.number, None) is not None:
             with self._counting:
                 self._loaded_bytes -= receipt.size
+
+    def _strike_out(self, receipt: StoredReceipt, done: Callable[[], object] | None) -> None:
+        store = self._keeper.store
+        self._identifiers.give_back(receipt.number)
+        self._forget_loaded(receipt)
         if store is None:  # closed meanwhile: it stays in the outbox
             if done is not None:
                 done()
@@ -356,7 +368,7 @@ class StoredOutgoing(Outgoing):
 
     def _is_empty(self) -> bool:
         store = self._keeper.store
-        return store is None or (store.count == 0 and not store.unwritten)
+        return store is None or (store.count == self._left and not store.unwritten)
 
     def wait_empty(self, timeout: float) -> bool:
         """Block until the outbox is empty, for at most ``timeout`` seconds; tell which."""

@@ -114,9 +114,14 @@ class Store:
     def put(self, entry: Entry) -> None:
         """Store a message; return once it is on disk. Raises QueueFullError and OutboxError."""
         self._pending.append(entry)
-        with self.lock:
-            if not entry.settled:  # else the thread that had the lock has written ours too
-                self._write(_drained(self._removals))
+        try:
+            with self.lock:
+                if not entry.settled:  # else the thread that had the lock has written ours too
+                    self._write([])
+        except BaseException:  # from the handler of a signal
+            with contextlib.suppress(ValueError):
+                self._pending.remove(entry)
+            raise
         if entry.error is not None:
             raise entry.error
 
@@ -176,7 +181,7 @@ class Store:
             endings, releases = _drained(self._endings), _drained(self._releases)
             over = {number for number, _, _ in endings}
             noted = [number for number, _ in releases if number not in over]
-            entries = self._write(_drained(self._removals) + endings, noted)
+            entries = self._write(endings, noted)
         for _, _, done in endings:
             if done is not None:
                 done()
@@ -184,11 +189,42 @@ class Store:
             done()
         return entries
 
-    def _write(self, removals: list[Removal], releases: list[int] | None = None) -> list[Entry]:
+    def _write(self, endings: list[Removal], releases: list[int] | None = None) -> list[Entry]:
+        first = self.last
+        removals = _drained(self._removals) + endings
+        pending = _drained(self._pending)
+        try:
+            self._write_now(pending, removals, releases)
+        except BaseException:  # from the handler of a signal
+            with contextlib.suppress(sqlite3.Error):
+                self._recover(first, pending, removals)
+            raise
+        return pending
+
+    def _recover(self, first: int, pending: list[Entry], removals: list[Removal]) -> None:
+        """After an interrupt: see what is on the disk, and leave the rest to the next write."""
+        execute = self._connection.execute
+        if self._connection.in_transaction:
+            execute("ROLLBACK")
+        self.count, size, last = execute("SELECT count(*), total(size), max(id) FROM messages").fetchone()
+        self.size = int(size)
+        for removal in removals:
+            if execute("SELECT 1 FROM messages WHERE id = ?", removal[:1]).fetchone():
+                (self._removals if removal[2] is None else self._endings).append(removal)
+        written = [entry for entry in pending if first < entry.number <= (last or 0)]
+        if written and self.last == first:
+            self.last += len(written)
+            self._stored(written)
+        for entry in written:
+            entry.settled = True
+        self._pending.extendleft(reversed([entry for entry in pending if not entry.settled]))
+
+    def _write_now(
+        self, pending: list[Entry], removals: list[Removal], releases: list[int] | None
+    ) -> None:
         count, size = self.count - len(removals), self.size - sum(each[1] for each in removals)
         accepted: list[Entry] = []
         rows = []
-        pending = _drained(self._pending)
         for entry in pending:
             entry.error = self.broken if self._open else OutboxError(f"the outbox {self.path!r} is closed")
             if count >= self.bounds.messages or size + entry.size > self.bounds.size:
@@ -211,7 +247,6 @@ class Store:
                 self._stored(accepted)
         for entry in pending:
             entry.settled = True
-        return pending
 
     def _keep_room(self, size: int) -> None:
         """Raise unless enough of the disk is left to strike out, later, what is being stored now.
@@ -255,8 +290,8 @@ class Store:
             return
         ended = [number for number, _, _ in removals if number in self.released]
         execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
         try:
+            execute("BEGIN IMMEDIATE")
             if removals:
                 self._connection.executemany(_DELETE, [(number,) for number, _, _ in removals])
             if ended:
