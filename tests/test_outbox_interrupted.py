@@ -1,11 +1,14 @@
 """The outbox where a signal's handler raises into it: what was accepted stays, and it goes on."""
 
+import sqlite3
+import threading
 from contextlib import closing
 
 import pytest
 from test_outbox import connect, make, path, texts  # noqa: F401  # fixtures
 from waiting import PATIENCE, eventually
 
+from juham_core.errors import OutboxError
 from juham_core.message import MqttMsg
 from juham_core.options import OutboxBounds
 from juham_core.outbox import Store
@@ -67,6 +70,38 @@ def test_a_store_goes_on_after_an_interrupt(path, statement, left):  # noqa: F81
         assert [each.message.payload.decode() for each in taken] == ["a", *expected]
         assert [each.number for each in taken] == sorted({each.number for each in taken})
     assert stored_in(path) == expected
+
+
+def test_who_waits_is_not_told_of_success_where_the_recovery_fails(path):  # noqa: F811
+    class Failing(Interrupted):
+        def execute(self, sql, *args):
+            if self._statement is None:
+                raise sqlite3.OperationalError("the disk is gone")
+            return super().execute(sql, *args)
+
+    raised = []
+
+    def put():
+        try:
+            store.put(entry("of another thread"))
+        except OutboxError as exc:
+            raised.append(str(exc))
+
+    store = Store(OutboxBounds(path, 100, 1 << 20, "normal"), lambda _: None)
+    with closing(store):
+        whole, store._connection = store._connection, Failing(store._connection, BEGIN)
+        with store.lock:
+            other = threading.Thread(target=put)
+            other.start()
+            assert eventually(lambda: store.unwritten)
+            with pytest.raises(KeyboardInterrupt):
+                store.put(entry("a"))
+        other.join(PATIENCE)
+        store._connection = whole
+        store.put(entry("b"))
+    assert len(raised) == 1
+    assert "may have stored" in raised[0]
+    assert stored_in(path) == ["b"]
 
 
 def test_what_was_being_sent_stays_in_the_outbox(make, topic):  # noqa: F811

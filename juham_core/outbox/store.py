@@ -196,8 +196,12 @@ class Store:
         try:
             self._write_now(pending, removals, releases)
         except BaseException:  # from the handler of a signal
+            unsettled = [entry for entry in pending if not entry.settled]
+            for entry in unsettled:  # whoever waits for it is told so, unless the recovery knows better
+                text = f"the outbox {self.path!r} was interrupted: it may have stored the message or not"
+                entry.error, entry.settled = OutboxError(text), True
             with contextlib.suppress(sqlite3.Error):
-                self._recover(first, pending, removals)
+                self._recover(first, unsettled, removals)
             raise
         return pending
 
@@ -212,12 +216,12 @@ class Store:
             if execute("SELECT 1 FROM messages WHERE id = ?", removal[:1]).fetchone():
                 (self._removals if removal[2] is None else self._endings).append(removal)
         written = [entry for entry in pending if first < entry.number <= (last or 0)]
+        for entry in pending:
+            entry.error, entry.settled = None, entry in written
+        self._pending.extendleft(reversed([entry for entry in pending if not entry.settled]))
         if written and self.last == first:
             self.last += len(written)
             self._stored(written)
-        for entry in written:
-            entry.settled = True
-        self._pending.extendleft(reversed([entry for entry in pending if not entry.settled]))
 
     def _write_now(
         self, pending: list[Entry], removals: list[Removal], releases: list[int] | None
@@ -290,6 +294,8 @@ class Store:
             return
         ended = [number for number, _, _ in removals if number in self.released]
         execute = self._connection.execute
+        if self._connection.in_transaction:  # one that was interrupted, and could not be taken back then
+            execute("ROLLBACK")
         try:
             execute("BEGIN IMMEDIATE")
             if removals:
@@ -302,8 +308,9 @@ class Store:
                 self._connection.executemany(_RELEASE, [(number,) for number in releases])
             execute("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:
-                execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # what came first says more
+                if self._connection.in_transaction:
+                    execute("ROLLBACK")
             raise
         self.released.difference_update(ended)
         self.released.update(releases)
