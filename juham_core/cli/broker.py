@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-import threading
+from queue import SimpleQueue
 
 import click
 
@@ -29,13 +29,14 @@ def broker(port: int, host: str, users: tuple[str, ...]) -> None:
     run Mosquitto, EMQX, RabbitMQ or a cloud's broker.
     """
     passwords = dict(_user(user) for user in users)
-    stopped = threading.Event()
+    # No Event: the handler runs on the thread that waits, which may be holding the event's own lock.
+    stopped: SimpleQueue[None] = SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, lambda *_: stopped.put(None))
     with EmbeddedBroker(host, port, users=passwords or None) as running:
         click.echo(f"Broker at {running.url}, for development and tests, not for production.")
         click.echo("Ctrl-C stops it.")
-        stopped.wait()
+        stopped.get()
     click.echo("Stopped.")
 
 

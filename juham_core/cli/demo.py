@@ -18,6 +18,7 @@ from rich.console import Console
 from juham_core import discovery, factory
 from juham_core.capabilities import Capabilities
 from juham_core.cli import brokers
+from juham_core.cli.apart import apart
 from juham_core.cli.brokers import RunningBroker
 from juham_core.cli.house import House
 from juham_core.cli.results import EXPLANATION, HEADER, NUMBERS, TITLE, WIDTH, Result, verdict
@@ -140,12 +141,15 @@ def demo(
         "rounds": rounds or (MOST if seconds else ROUNDS),
         "seconds": seconds or (math.inf if rounds else SECONDS),
     }
-    with _broker(broker, url) as running, _view(running.description, plain) as (view, pace):
-        for result in results:
-            view.begin(result)
-            _run(result, running, view, required=bool(wanted), shape={**shape, "pace": pace})
-            view.done(result)
-    view.finish(results)
+    tour = _Tour(results, shape, required=bool(wanted))
+
+    def work() -> None:
+        with _broker(broker, url) as running, _view(running.description, plain) as (view, pace):
+            tour.run(running, view, pace)
+        if not tour.left:
+            view.finish(results)
+
+    apart(work, tour.leave)
     return 0 if verdict(results)[0] else 1
 
 
@@ -170,38 +174,60 @@ def _candidates(wanted: list[str]) -> list[Result]:
     return [Result(info.name if names.count(info.name) == 1 else info.full_name) for info in usable]
 
 
-def _run(
-    result: Result,
-    running: RunningBroker,
-    view: View,
-    *,
-    required: bool,
-    shape: dict[str, Any],
-) -> None:
-    """Run one backend's house, whatever may be wrong with it, and fill in its row."""
-    try:
-        result.plugin = discovery.find(result.name).provider
-        backend = factory.load(result.name)
-        result.library = _with_version(backend.library)
-        local = _only_in_process(backend.capabilities)
-        result.broker = "in memory" if local else running.label
-        house = House(
-            result.name,
-            f"memory://juham-demo-{secrets.token_hex(4)}" if local else running.url,
-            in_process=local,
-            **shape,
-        )
-        view.watch(house)
-        result.outcome = house.run()
-    except NotSupportedError as exc:
-        if required:
-            result.error = str(exc)
-        else:
-            result.skipped = str(exc)
-    except JuhamError as exc:
-        result.error = str(exc) if isinstance(exc, BackendError) else f"{type(exc).__name__}: {exc}"
-    except Exception as exc:  # noqa: BLE001  # a backend that breaks the contract must not end the others' demo
-        result.error = f"it raised what no backend should: {type(exc).__name__}: {exc}"
+class _Tour:
+    """Runs one backend's house after the other, until somebody leaves."""
+
+    def __init__(self, results: list[Result], shape: dict[str, Any], *, required: bool) -> None:
+        self.left = False
+        self._results = results
+        self._shape = shape
+        self._required = required
+        self._house: House | None = None
+
+    def leave(self) -> None:
+        """Have :meth:`run` end soon; from another thread."""
+        self.left = True
+        house = self._house
+        if house is not None:
+            house.leave()
+
+    def run(self, running: RunningBroker, view: View, pace: float) -> None:
+        """Run the houses and fill in their rows."""
+        for result in self._results:
+            view.begin(result)
+            self._run(result, running, view, pace)
+            if self.left:
+                return
+            view.done(result)
+
+    def _run(self, result: Result, running: RunningBroker, view: View, pace: float) -> None:
+        """Run one backend's house, whatever may be wrong with it, and fill in its row."""
+        try:
+            result.plugin = discovery.find(result.name).provider
+            backend = factory.load(result.name)
+            result.library = _with_version(backend.library)
+            local = _only_in_process(backend.capabilities)
+            result.broker = "in memory" if local else running.label
+            self._house = House(
+                result.name,
+                f"memory://juham-demo-{secrets.token_hex(4)}" if local else running.url,
+                in_process=local,
+                pace=pace,
+                **self._shape,
+            )
+            if self.left:  # before it could see this house
+                return
+            view.watch(self._house)
+            result.outcome = self._house.run()
+        except NotSupportedError as exc:
+            if self._required:
+                result.error = str(exc)
+            else:
+                result.skipped = str(exc)
+        except JuhamError as exc:
+            result.error = str(exc) if isinstance(exc, BackendError) else f"{type(exc).__name__}: {exc}"
+        except Exception as exc:  # noqa: BLE001  # a backend that breaks the contract must not end the others' demo
+            result.error = f"it raised what no backend should: {type(exc).__name__}: {exc}"
 
 
 def _only_in_process(capabilities: Capabilities) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import secrets
-import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,6 +20,7 @@ from juham_core.jmqtt import JMqtt
 from juham_core.message import MqttMsg
 
 ROOMS: Final = ("hall", "kitchen", "bedroom", "bathroom", "study", "nursery", "attic", "cellar")
+PANEL: Final = "panel"
 UNANSWERED_ROUNDS: Final = 3
 """So many rounds without an answer prove the point."""
 
@@ -78,18 +79,16 @@ class House:
         self._pace = pace
         self._outcome = Outcome()
         self._clients: list[JMqtt] = []
-        self._nothing = threading.Event()  # never set
 
     def run(self) -> Outcome:
         """Live in the house, on the calling thread; everything is closed and cleared on return.
 
-        Raises BackendError, ConnectError, NotSupportedError and the like if it does not come to that;
-        messages lost are no error, but an outcome.
+        Raises BackendError, ConnectError, NotSupportedError and the like if it does not come to that, and
+        LeftError or some other JuhamError after :meth:`leave`; messages lost are no error, but an outcome.
         """
         with ExitStack() as panel_last:
-            panel = self._enter("panel", panel_last)
+            panel = self._enter(PANEL, panel_last, at_last=self._clear)
             self.home.listen(panel, self.home.topic("+", "status"), self._on_status)
-            panel_last.callback(self._clear, panel)
             with ExitStack() as residents:
                 sensors = self._move_in(residents)
                 crashing = self._victim()
@@ -104,9 +103,20 @@ class House:
                 self.phase = "everybody leaves"
         return self._reckon()
 
-    def _enter(self, name: str, stack: ExitStack) -> JMqtt:
+    def leave(self) -> None:
+        """Have :meth:`run` end soon, be it before it has begun; from any thread."""
+        self.home.leave()
+        for client in self._clients[:]:
+            # The panel is needed to clear the broker, if it has come to that.
+            if client.name != PANEL or not client.is_connected():
+                client.disconnect_from_server()
+
+    def _enter(
+        self, name: str, stack: ExitStack, at_last: Callable[[JMqtt], object] = lambda _client: None
+    ) -> JMqtt:
         client = self.home.client(name)
         stack.callback(client.disconnect_from_server)
+        stack.callback(at_last, client)
         self._clients.append(client)
         return self.home.enter(client)
 
@@ -177,7 +187,7 @@ class House:
     def _let_watch(self, rounds: int) -> None:
         """Give whoever watches the time to see what happens."""
         if self._pace:
-            self._nothing.wait(rounds * self._pace)
+            self.home.wait_for(lambda: False, rounds * self._pace)
 
     def _on_status(self, message: MqttMsg) -> None:
         if message.payload:
@@ -185,6 +195,8 @@ class House:
             self.home.notice()
 
     def _clear(self, panel: JMqtt) -> None:
+        if not self.home.tally.retained:
+            return  # nobody has come in
         topics = {*self.home.tally.retained, self.home.topic(victim.NAME, "status")}
         try:
             for receipt in [panel.publish(topic, None, qos=1, retain=True) for topic in sorted(topics)]:

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from juham_core import factory
 from juham_core.cli.tally import Tally
+from juham_core.errors import JuhamError
 from juham_core.jmqtt import JMqtt
-from juham_core.message import MqttMsg
+from juham_core.message import MqttMsg, Receipt
 from juham_core.url import parse_url
 
 TARGET: Final = 21.0
@@ -32,6 +33,10 @@ class Room:
         self.celsius += 0.14 if self.heating else -0.14 / self.insulation
 
 
+class LeftError(JuhamError):
+    """Somebody has left the house before its time."""
+
+
 class Home:
     """What the residents share: the backend and broker they use, where their topics begin, the tally."""
 
@@ -42,6 +47,7 @@ class Home:
         """Seconds to wait for what should come."""
         self.tally = Tally()
         self.changed = threading.Condition()
+        self._left = False
         _, options = parse_url(url)
         # Many clients share the URL: they cannot share an identity, or what belongs to one.
         self._options = {**options, "client_id": None, "clean_start": True, "will": None, "manual_ack": False}
@@ -56,24 +62,48 @@ class Home:
 
     def enter(self, client: JMqtt) -> JMqtt:
         """Connect with a will and say "online"; raises what connecting raises, and PublishError's kin."""
+        self._check_not_left()
         status = self.topic(client.name, "status")
         client.will_set(status, "offline", qos=1, retain=True)
         client.connect_to_server()
         client.wait_until_connected()
+        self._check_not_left()  # who leaves closes those that are not connected
         client.loop_start()
-        client.publish(status, "online", qos=1, retain=True).wait(self.patience)
         self.tally.retained[status] = b"online"
+        self.wait_for_answer(client.publish(status, "online", qos=1, retain=True))
         return client
 
     def listen(self, client: JMqtt, topic_filter: str, handler: Callable[[MqttMsg], None]) -> None:
         """Subscribe at QoS 1, and return once the broker has granted it."""
         client.message_callback_add(topic_filter, lambda _client, _userdata, message: handler(message))
-        client.subscribe(topic_filter, qos=1).wait(self.patience)
+        self.wait_for_answer(client.subscribe(topic_filter, qos=1))
 
     def wait_for(self, condition: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Block until the condition holds, for ``patience`` seconds unless told otherwise; tell whether."""
+        """Block until the condition holds, for ``patience`` seconds unless told otherwise; tell whether.
+
+        Raises LeftError after :meth:`leave`.
+        """
         with self.changed:
-            return self.changed.wait_for(condition, self.patience if seconds is None else seconds)
+            longest = self.patience if seconds is None else seconds
+            held = self.changed.wait_for(lambda: self._left or condition(), longest)
+        self._check_not_left()
+        return held
+
+    def wait_for_answer(self, receipt: Receipt) -> None:
+        """Block until the broker has answered; raises what the request failed with, and LeftError."""
+        receipt.add_done_callback(lambda _: self.notice())
+        self.wait_for(receipt.done)
+        receipt.wait(0)
+
+    def leave(self) -> None:
+        """End every wait; from any thread."""
+        with self.changed:
+            self._left = True
+            self.changed.notify_all()
+
+    def _check_not_left(self) -> None:
+        if self._left:
+            raise LeftError("the house is being left")
 
     def notice(self) -> None:
         """Have everybody who waits look again."""

@@ -18,7 +18,7 @@ _COLDEST, _WARMEST, _BAR = 16.0, 23.0, 24
 
 
 class LiveView:
-    """Shows the house that runs, and those that have; use as a context manager, on the main thread."""
+    """Shows the house that runs, and those that have; use as a context manager."""
 
     def __init__(self, console: Console, broker: str) -> None:
         self._console = console
