@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Final
 
 from juham_core.errors import AuthError, ConnectError, ConnectTimeoutError
+from juham_core.locks import Condition, Event, join
 from juham_core.options import Options
 from juham_core.pace import SUSPICIOUS, Pace
 from juham_core.servers import Server
@@ -64,9 +65,10 @@ class Connection:
         self._attempted = attempted  # those of the last attempt
         self._pace = Pace()
         self._was_up = False
-        self._changed = threading.Condition(threading.RLock())
-        self._closing = threading.Event()
+        self._changed = Condition()
+        self._closing = Event()
         self._opening = threading.RLock()  # held during the first attempt, which closing waits for
+        self._opener: int | None = None
         self._supervisor: threading.Thread | None = None
         self.short_lived = 0
         """How many connections were accepted and did not last."""
@@ -75,6 +77,11 @@ class Connection:
     def closing(self) -> bool:
         """True from the call that closes until a call that connects."""
         return self._closing.is_set()
+
+    @property
+    def opening_here(self) -> bool:
+        """True on the thread that makes the first attempt, as in what it calls of the application's."""
+        return self._opener == threading.get_ident()
 
     def open(self, prepare: Callable[[], object] = lambda: None) -> None:
         """Make the first attempt on the calling thread, and have the verdict waited for on another.
@@ -97,6 +104,7 @@ class Connection:
             self._was_up = False
             self._closing.clear()
         with self._opening:
+            self._opener = threading.get_ident()
             try:
                 if stopped:
                     self._release(False)
@@ -110,6 +118,8 @@ class Connection:
                     if not self.closing:  # else whoever closes it says so
                         self._set(State.CLOSED)
                 raise
+            finally:
+                self._opener = None
             with self._changed:
                 if self.state is not State.CONNECTED:
                     self._supervise()
@@ -118,8 +128,7 @@ class Connection:
         """Wait until the thread that looked after a connection given up has released it."""
         with self._changed:
             supervisor = self._supervisor if self.state is State.STOPPED else None
-        if supervisor is not None and supervisor is not threading.current_thread():
-            supervisor.join()
+        join(supervisor)
 
     def _reach_one(self) -> None:
         """Make attempts until a server is reached, and raise if none is."""
@@ -256,8 +265,7 @@ class Connection:
         with self._opening, self._changed:  # a supervisor is entered and started while these are held
             deliberate = self.state in (State.CONNECTED, State.CLOSING)
             supervisor = self._supervisor
-        if supervisor is not None and supervisor is not threading.current_thread():
-            supervisor.join()  # whatever it waits for ends with _closing, an attempt by being given up
+        join(supervisor)  # whatever it waits for ends with _closing, an attempt by being given up
         self._release(deliberate)
         self._set(State.CLOSING)
 
@@ -305,8 +313,7 @@ class Connection:
         self._supervisor.start()
 
     def _look_after(self, previous: threading.Thread | None) -> None:
-        if previous is not None:
-            previous.join()
+        join(previous)
         with self._opening:  # an attempt that has come and gone may not have returned yet
             previous = None
         while self._failed():

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from juham_core.locks import Condition, Event, join
+
 if TYPE_CHECKING:
     from juham_core.message import MqttMsg
 
@@ -29,12 +31,12 @@ class Dispatcher:
         self._name = name
         self._report = report
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._changed = threading.Condition(threading.RLock())  # guards the next four
+        self._changed = Condition()  # guards the next four
         self._thread: threading.Thread | None = None
         self._runner: int | None = None
         self._stopping = False
         self._wake_ups = 0  # among the tasks
-        self._room = threading.Condition()
+        self._room = Condition()
         self._short_of_room = 0
 
     @property
@@ -74,7 +76,7 @@ class Dispatcher:
 
     def put_gated(self, function: Callable[..., Any], *args: Any) -> Callable[[], None]:
         """Have the call take its place now, and be made once the function returned is called."""
-        ready = threading.Event()
+        ready = Event()
 
         def call() -> None:
             ready.wait()
@@ -110,7 +112,7 @@ class Dispatcher:
                 return False
             self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
             self._thread.start()
-            self._runner = self._thread.ident
+            self._runner = self._thread.ident  # as it will say itself, but in time for whoever asks now
             return True
 
     def run(self, ended: Callable[[], bool] = lambda: False) -> None:
@@ -146,8 +148,7 @@ class Dispatcher:
             if not self._changed.wait_for(lambda: self._runner is None or not self._stopping, timeout):
                 return False
             thread = self._thread if self._runner is None else None
-        if thread is not None:
-            thread.join()
+        join(thread)
         return True
 
     def drain(self, timeout: float) -> bool:
@@ -157,7 +158,7 @@ class Dispatcher:
         """
         if not self.running or self.current:
             return True
-        drained = threading.Event()
+        drained = Event()
         self.put(drained.set)
         return drained.wait(timeout)
 
@@ -177,8 +178,11 @@ class Dispatcher:
         return len(self.take_all())
 
     def _main(self) -> None:
-        with self._changed:  # whoever has started this thread enters it as the runner first
-            pass
+        with self._changed:  # which whoever has started this thread holds, unless it was interrupted
+            me = threading.current_thread()
+            if self._thread is not me or self._runner not in (None, me.ident):
+                return  # another one runs in its place
+            self._runner = me.ident
         self._work(BaseException)
 
     def _work(self, contained: type[BaseException]) -> None:

@@ -58,7 +58,7 @@ def jmqtt_connected(client: Any, session_present: bool) -> None:
 def jmqtt_disconnected(client: Any, reason: str) -> None:
     """An accepted connection has ended, for the reason given in words.
 
-    Thread: the network's, or the one that disconnected. Returns nothing.
+    Thread: the network's, or the one that disconnects, which for the main one is another. Returns nothing.
     """
 
 
@@ -107,5 +107,5 @@ def jmqtt_handled(
 def jmqtt_closed(client: Any) -> None:
     """A client has been closed for good: its receipts are done and no handler will run.
 
-    Thread: the one that closed it. Returns nothing.
+    Thread: the one that closes it, which for the main one is another. Returns nothing.
     """

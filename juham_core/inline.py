@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from juham_core.dispatch import INLINE, Dispatcher, Task
+from juham_core.locks import TryLock, join
 from juham_core.turn import Turn
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class InlineDispatcher(Dispatcher):
         super().__init__(name, report)
         self._turn = turn
         self._line: deque[Task | _Gate] = deque()
-        self._busy = threading.Lock()  # held by the thread that makes calls, which no other one waits for
+        self._busy = TryLock()  # held by the thread that makes calls, which no other one waits for
         self._started = False
         self._helpers: list[threading.Thread] = []
 
@@ -64,13 +65,9 @@ class InlineDispatcher(Dispatcher):
 
     def put(self, function: Callable[..., Any], *args: Any) -> None:
         """Make the call here and now, or in its turn. Blocks for as long as it takes."""
-        if self._busy.acquire(False):
-            if self._started and not self._line:
-                self._make_here(function, args)
-                return
-            self._busy.release()
-        self._line.append((function, args))
-        self._go_on(AT_ONCE)
+        if not self._make_now(function, args):
+            self._line.append((function, args))
+            self._go_on(AT_ONCE)
 
     def put_message(self, function: Callable[..., Any], message: MqttMsg) -> bool:
         """Deliver the message here and now, or in its turn. Blocks for as long as it takes."""
@@ -81,15 +78,13 @@ class InlineDispatcher(Dispatcher):
 
     def deliver_now(self, function: Callable[..., Any], message: MqttMsg) -> bool:
         """Deliver the message here and now if nothing is before it; False if it has to wait for its turn."""
-        busy = self._busy
-        if not busy.acquire(False):
+        busy, turn = self._busy, self._turn
+        if not busy.taken:
             return False
-        if self._line or not self._started:
-            busy.release()
-            return False
-        turn = self._turn
-        turn.thread = _get_ident()
         try:
+            if self._line or not self._started:
+                return False
+            turn.thread = _get_ident()
             function(message)
         except BaseException as exc:  # noqa: BLE001 - told apart there
             self._contain(exc)
@@ -102,12 +97,11 @@ class InlineDispatcher(Dispatcher):
 
     def deliver_many(self, function: Callable[..., Any], messages: list[MqttMsg]) -> int:
         """Deliver messages here and now, until something has its turn before them; return how many."""
-        busy = self._busy
-        if not busy.acquire(False):
+        busy, turn, line, delivered = self._busy, self._turn, self._line, 0
+        if not busy.taken:
             return 0
-        turn, line, delivered = self._turn, self._line, 0
-        turn.thread = _get_ident()
         try:
+            turn.thread = _get_ident()
             for message in messages:
                 if line or not self._started:
                     break
@@ -180,8 +174,7 @@ class InlineDispatcher(Dispatcher):
             return True
         while self._helpers:
             helper = self._helpers.pop()
-            if helper is not threading.current_thread():
-                helper.join()
+            join(helper)
         return True
 
     def drain(self, timeout: float) -> bool:
@@ -207,27 +200,32 @@ class InlineDispatcher(Dispatcher):
         self._line.clear()
         return taken
 
-    def _make_here(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """Make a call, and those that come meanwhile; with the lock, which is released."""
-        turn = self._turn
-        turn.thread = _get_ident()
+    def _make_now(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+        """As :meth:`deliver_now`, which is frequent, for any call."""
+        busy, turn = self._busy, self._turn
+        if not busy.taken:
+            return False
         try:
+            if self._line or not self._started:
+                return False
+            turn.thread = _get_ident()
             function(*args)
         except BaseException as exc:  # noqa: BLE001 - told apart there
             self._contain(exc)
         finally:
             turn.thread = None
-            self._busy.release()
+            busy.release()
             if self._line:
                 self._go_on(AT_ONCE)
+        return True
 
     def _go_on(self, most: float) -> None:
         """Make the calls that wait, ``most`` of them here, unless somebody does so already."""
         while self._is_due():
-            if not self._busy.acquire(False):
+            if not self._busy.taken:
                 return  # whoever holds it looks again after letting go
-            self._turn.thread = _get_ident()
             try:
+                self._turn.thread = _get_ident()
                 while most > 0 and self._started and (call := self._next()) is not None:
                     most -= 1
                     function, args = call

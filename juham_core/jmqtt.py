@@ -241,7 +241,21 @@ class JMqtt(Vocabulary, Events, Guards):
         that ends with it, for the library's own is busy with the handler. So it is inside a receipt's
         callback and a hook that tells of a connection or a publish, but for handlers, which go on as in any
         close. Until all that is done, connecting raises ConnectError, in ``on_disconnect`` too.
+
+        On the main thread another one does the work, and this one waits for it: what a signal's handler
+        raises, KeyboardInterrupt for one, ends the wait for the broker's answers, and is raised once the rest
+        is done. Raised again, it is raised at once.
         """
+        delivery = self._delivery
+        here = delivery.inside_handler or delivery.turn.telling or self._connection.opening_here
+        if here or threading.current_thread() is not threading.main_thread():
+            self._disconnect()
+        else:
+            from juham_core.apart import apart  # noqa: PLC0415  # making a client does without
+
+            apart(self._disconnect, self._outgoing.stop, f"juham-{self.name}-closing")
+
+    def _disconnect(self) -> None:
         told = self._delivery.turn.telling
         if not self._connection.begin_close():
             if not (self._delivery.inside_handler or told):

@@ -17,6 +17,7 @@ from juham_core.capabilities import Capabilities
 from juham_core.errors import NotConnectedError
 from juham_core.hooks import hooks
 from juham_core.jmqtt import JMqtt
+from juham_core.locks import TryLock
 from juham_core.message import MqttMsg
 from juham_core.options import Options
 from juham_core.subscribing import properties_of
@@ -231,7 +232,7 @@ class MemoryLink:
         self.inbox: deque[Packet | None] = deque()
         self._receive = receive
         self._take = take or (lambda message: receive(_packet_of(message)))
-        self._passing_on = threading.Lock()
+        self._passing_on = TryLock()
 
     def send(self, packet: Packet) -> None:
         """Keep a packet for the client."""
@@ -243,7 +244,7 @@ class MemoryLink:
 
     def pass_message(self, message: MqttMsg) -> None:
         """Give the client a message here and now, or in its turn."""
-        if self.inbox or not self._passing_on.acquire(False):
+        if self.inbox or not self._passing_on.taken:
             self.inbox.append(_packet_of(message))
             self.pass_on()
             return
@@ -258,7 +259,7 @@ class MemoryLink:
     def pass_on(self) -> None:
         """Give the client what is kept for it, in order, whichever threads the packets came from."""
         while self.inbox:
-            if not self._passing_on.acquire(blocking=False):
+            if not self._passing_on.taken:
                 return  # whoever passes on looks again afterwards; it may be this thread, further down
             try:
                 while self.inbox:
@@ -277,7 +278,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.broker = Broker()
-        self._lock = threading.Lock()
+        self._lock = TryLock()
         self._calls: deque[tuple[MemoryLink, Packet]] = deque()
         self._links: list[MemoryLink] = []
         self._timer: threading.Timer | None = None
@@ -297,7 +298,7 @@ class Hub:
     def _catch_up(self) -> None:
         """Give the broker the packets that wait, unless another thread does."""
         while self._calls:
-            if not self._lock.acquire(False):
+            if not self._lock.taken:
                 return
             try:
                 self._take_calls()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from juham_core.asking import Asker, Asking
 from juham_core.awaiting import Awaiting, Request
 from juham_core.errors import JuhamError, NotConnectedError, QueueFullError, interrupted, translated
+from juham_core.locks import Condition, TryLock
 from juham_core.message import MqttMsg, PublishReceipt
 from juham_core.options import OutboxBounds
 
@@ -77,8 +78,8 @@ class Outgoing:
         self._queue: deque[PublishReceipt] = deque()
         self._in_flight: Awaiting[PublishReceipt] = Awaiting()
         self._up = False
-        self._handing_over = threading.Lock()
-        self._changed = threading.Condition()
+        self._handing_over = TryLock()
+        self._changed = Condition()
         self._watchers = 0
 
     @property
@@ -225,7 +226,7 @@ class Outgoing:
         self.gathered = False  # before looking: what is gathered from now on will be handed over later
         controls, queue, in_flight = self._controls, self._queue, self._in_flight
         while self._up and (controls or (queue and len(in_flight._sent) < self.window)):
-            if not self._handing_over.acquire(blocking=False):
+            if not self._handing_over.taken:
                 return  # whoever holds it looks again after letting go
             try:
                 self._hand_over_now()

@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from juham_core.locks import Condition, join
+
 log = logging.getLogger("juham.watchdog")
 
 Check = Callable[[float], None]
@@ -21,7 +23,7 @@ class Watchdog:
     """Calls each check with ``time.monotonic()``, about every so many seconds, on a thread of its own."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._checks: dict[object, tuple[float, Check]] = {}
         self._thread: threading.Thread | None = None
 
@@ -29,7 +31,7 @@ class Watchdog:
         """Call ``check`` about every ``seconds`` until :meth:`unwatch`. It must not block."""
         with self._changed:
             self._checks[who] = (seconds, check)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # its start may have been interrupted
                 self._thread = threading.Thread(target=self._look, name="juham-watchdog", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
@@ -41,8 +43,7 @@ class Watchdog:
                 return
             thread, self._thread = self._thread, None
             self._changed.notify_all()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+        join(thread)
 
     def _look(self) -> None:
         me = threading.current_thread()

@@ -1,15 +1,20 @@
 """The demo's house without a terminal: it counts truly, and notices every fault that its residents suffer."""
 
 import threading
+import time
 
 import pytest
 from cli_support import Installed
+from waiting import PATIENCE
 
 from juham_core import discovery
+from juham_core.cli.demo import _Tour
 from juham_core.cli.house import House
-from juham_core.cli.residents import Home
+from juham_core.cli.residents import Home, LeftError
+from juham_core.cli.results import Result
 from juham_core.cli.tally import percentile
 from juham_core.cli.victim import ProcessVictim
+from juham_core.errors import JuhamError
 from juham_core.memory import hub_of
 
 
@@ -116,3 +121,56 @@ def test_percentiles():
     assert percentile(hundred, 50) == 50
     assert percentile(hundred, 99) == 99
     assert percentile(hundred, 100) == 100
+
+
+@pytest.fixture
+def empty_hub(topic):
+    name = topic.replace("/", "-")
+    yield name
+    assert hub_of(name).broker.statistics.retained == 0
+    assert hub_of(name).broker.statistics.sessions == 0
+
+
+@pytest.mark.parametrize("moment", [0, 0.001, 0.004, 0.016, 0.064, 0.2])
+def test_a_house_that_is_left_leaves_nothing(empty_hub, moment):
+    house = House("memory", f"memory://{empty_hub}", in_process=True, rounds=10**9, patience=60)
+    threads = set(threading.enumerate())
+    timer = threading.Timer(moment, house.leave)
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(JuhamError):
+        house.run()
+    assert time.monotonic() - began < PATIENCE
+    timer.join()
+    assert set(threading.enumerate()) <= threads
+
+
+def test_a_house_that_was_left_is_not_entered(empty_hub):
+    house = House("memory", f"memory://{empty_hub}", in_process=True)
+    house.leave()
+    with pytest.raises(LeftError):
+        house.run()
+
+
+class Silent:
+    """A view for nobody, who leaves as soon as there is something to look at."""
+
+    def __init__(self):
+        self.tour = None
+        self.seen = []
+
+    def begin(self, result):
+        self.seen.append(result.name)
+
+    def watch(self, _house):
+        self.tour.leave()
+
+    def done(self, result):
+        self.seen.append(f"{result.name} is done")
+
+
+def test_a_tour_that_is_left_goes_to_no_further_house(empty_hub):
+    view = Silent()
+    view.tour = _Tour([Result("memory"), Result("memory")], {"rounds": 10**9, "patience": 60}, required=True)
+    view.tour.run(None, view, 0.0)
+    assert view.seen == ["memory"]

@@ -1,10 +1,14 @@
 """A client at a fork, and at the end of a program that has not closed it: programs of their own, for both."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
+from cli_support import network_backends
+from documents import programs_in
+from observer import Observer
 
 import juham_core as juham
 
@@ -111,3 +115,28 @@ def test_a_program_that_ends_without_closing_its_client_says_what_may_be_lost(em
 def test_a_program_that_has_nothing_to_lose_ends_without_a_word(embedded):
     assert run(CONNECTED, embedded) == (0, "", "")
     assert run(CONNECTED + "client.disconnect_from_server()\n", embedded) == (0, "", "")
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwait"), reason="Windows has no sigwait()")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_program_that_waits_for_its_end_as_the_pages_tell_closes_its_client(embedded, number, topic):
+    (program,) = (each for each in programs_in("operating.md") if "sigwait" in each)
+    program = "import signal\nimport juham_core as juham\n" + program.replace("mqtt://broker", embedded.url)
+    program = program.replace(
+        "    signal.sigwait", f"    mqtt.publish('{topic}/up', '').wait(20)\n    signal.sigwait"
+    )
+    if not network_backends():
+        pytest.skip("no backend for a network is installed")
+    observer = Observer(embedded.url)
+    observer.subscribe(f"{topic}/#")
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", program + "print('closed', mqtt.is_connected())\n"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        observer.next(60)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output, errors) == (0, "closed False\n", "")
+    observer.close()

@@ -15,6 +15,7 @@ from juham_core.aio.message import AsyncMessage
 from juham_core.aio.streams import Streams
 from juham_core.dispatch import Dispatcher, Task
 from juham_core.errors import NotSupportedError
+from juham_core.locks import Event
 from juham_core.message import MqttMsg
 
 TURN: Final = 0.02
@@ -173,7 +174,7 @@ class LoopDispatcher(Dispatcher):
             if cancel and self._coroutines is not None:
                 self._coroutines.cancel()
             return True
-        ended = threading.Event()
+        ended = Event()
         try:
             self._loop.call_soon_threadsafe(self._end_coroutine, cancel, ended)
         except RuntimeError:  # closed meanwhile

@@ -106,8 +106,10 @@ class Subscriptions:
         group_name, plain = split_share(topic_filter)
         subscribers = self._by_filter.get(plain)
         if subscribers is None:
-            subscribers = self._by_filter[plain] = _Subscribers()
+            subscribers = _Subscribers()
             self._tree.add(plain, subscribers)
+            # Last: should a signal come between, one that is here and not in the tree would hear of nothing.
+            self._by_filter[plain] = subscribers
         if group_name is None:
             subscribers.plain[session] = held
         else:

@@ -16,9 +16,9 @@ import click
 from rich.console import Console
 
 from juham_core import discovery, factory
+from juham_core.apart import apart
 from juham_core.capabilities import Capabilities
 from juham_core.cli import brokers
-from juham_core.cli.apart import apart
 from juham_core.cli.brokers import RunningBroker
 from juham_core.cli.house import House
 from juham_core.cli.results import EXPLANATION, HEADER, NUMBERS, TITLE, WIDTH, Result, verdict
@@ -149,7 +149,7 @@ def demo(
         if not tour.left:
             view.finish(results)
 
-    apart(work, tour.leave)
+    apart(work, tour.leave, "juham-demo")
     return 0 if verdict(results)[0] else 1
 
 

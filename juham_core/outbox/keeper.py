@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from juham_core.errors import OutboxError
+from juham_core.locks import Event, join
 from juham_core.outbox.entries import Entry
 from juham_core.outbox.store import Store
 
@@ -45,12 +46,12 @@ class Keeper:
         self._begin = begin
         self._turn = turn
         self._end = end
-        self._left = threading.Event()  # set but while a store is being closed
+        self._left = Event()  # set but while a store is being closed
         self._left.set()
         self._leaving: tuple[Store, threading.Thread | None] | None = None
         self._worker: threading.Thread | None = None
-        self._wake = threading.Event()
-        self._at_once = threading.Event()
+        self._wake = Event()
+        self._at_once = Event()
         self._stopping = False
 
     def open_anew(self) -> Store:
@@ -78,11 +79,18 @@ class Keeper:
             return
         store = self._make()
         self._begin()
-        self.store = store
         self._stopping = False
         self._wake.set()  # what was left behind by an earlier process is to be read
-        self._worker = threading.Thread(target=self._work, args=(store,), name="juham-outbox", daemon=True)
-        self._worker.start()
+        worker = threading.Thread(target=self._work, args=(store,), name="juham-outbox", daemon=True)
+        try:
+            worker.start()
+        except BaseException:  # a signal's: the thread may run, and must not keep the file
+            self._stopping = True
+            self.tell(at_once=True)
+            join(worker)
+            store.close()
+            raise
+        self._worker, self.store = worker, store
 
     def tell(self, *, at_once: bool) -> None:
         """Have the outbox's thread take a turn: now, or with what else comes within :data:`LINGER`."""
@@ -120,8 +128,7 @@ class Keeper:
         try:
             self._stopping = True
             self.tell(at_once=True)
-            if worker is not None and worker is not threading.current_thread():
-                worker.join()
+            join(worker)
             self._end(store)
             store.close()
         finally:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from juham_awscrt.configuring import receive_maximum
 from juham_awscrt.descriptors import LOOK, writable
 from juham_awscrt.reporter import Collected
+from juham_core.locks import Event
 from juham_core.message import MqttMsg
 from juham_core.wire.properties import Properties
 
@@ -119,7 +120,7 @@ class Incoming:
     def _wait_for_reporter(self) -> None:
         """Let what has arrived be reported first: a hook may be slow."""
         while self._arrived.things and not self._link.is_closing():
-            reported = threading.Event()
+            reported = Event()
             self._reporter.put(reported.set)
             reported.wait(LOOK)
 

@@ -30,6 +30,7 @@ from juham_awscrt.sending import Sending
 from juham_awscrt.transport import Loop
 from juham_awscrt.verdicts import is_over, plain, transport_stood
 from juham_core.errors import ConnectError, ConnectTimeoutError
+from juham_core.locks import Event
 from juham_core.options import Options
 from juham_core.verdicts import unreachable
 
@@ -56,11 +57,11 @@ class Link:
         self.up = False
         self._known: int | None = None
         self.reports = Reports(self)
-        self._begun = threading.Event()
-        self._verdict = threading.Event()
-        self._stopped = threading.Event()
-        self._paused = threading.Event()
-        self._gate = threading.Event()
+        self._begun = Event()
+        self._verdict = Event()
+        self._stopped = Event()
+        self._paused = Event()
+        self._gate = Event()
         self.accepted = self.resumed = False
         self.complete = True
         """True while awscrt has all that JMqtt takes to be in flight."""
@@ -120,6 +121,7 @@ class Link:
         return True
 
     def _start(self) -> None:
+        self.reporter.begin()
         try:
             self.client = self.messages.make_client(client_options(self, self.options, self.loop), self)
         except RuntimeError as exc:
@@ -151,7 +153,7 @@ class Link:
             shut_down(self.loop.epoll)
             if time.monotonic() > deadline or self._stopped.is_set():
                 return False
-        reported = threading.Event()
+        reported = Event()
         self.reporter.put(reported.set)
         reported.wait(STOP_TIMEOUT)
         self.incoming.forget()
@@ -208,7 +210,7 @@ class Link:
         bound = self.options.close_timeout / 2
         delivery = self.backend._delivery
         if delivery._dispatcher.running and not delivery.inside_handler:
-            handled = threading.Event()
+            handled = Event()
             self.reporter.put(delivery.after, handled.set)
             handled.wait(bound)
         self.sending.flush(bound)

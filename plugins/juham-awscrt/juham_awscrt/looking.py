@@ -14,6 +14,7 @@ import time
 from typing import Final, Protocol
 
 from juham_awscrt.descriptors import Descriptor
+from juham_core.locks import Event, join
 
 PAUSE: Final = 0.05
 """Seconds until the next look, at most.
@@ -46,7 +47,7 @@ class _Looker:
         self._epoll = select.epoll()
         self._bell, self._ringing = os.pipe()
         self._epoll.register(self._bell, select.EPOLLIN)
-        self._ended = threading.Event()
+        self._ended = Event()
         self._thread = threading.Thread(target=self._run, name="juham-awscrt-looker", daemon=True)
         self._thread.start()
 
@@ -90,7 +91,7 @@ class _Looker:
         """Wait until the thread has ended."""
         self._ended.set()
         os.write(self._ringing, b"\0")
-        self._thread.join()
+        join(self._thread)
         self._epoll.close()
         os.close(self._bell)
         os.close(self._ringing)

@@ -16,17 +16,22 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from juham_core.locks import join
+
 log = logging.getLogger("juham.awscrt")
 T = TypeVar("T")
 
 
 class Reporter:
-    """Makes the calls it is given, one after the other, until it is closed."""
+    """Makes the calls it is given, one after the other, from :meth:`begin` until it is closed."""
 
     def __init__(self, name: str) -> None:
         self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]] | None] = deque()
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"juham-{name}-awscrt", daemon=True)
+
+    def begin(self) -> None:
+        """Start to make calls: once it has an owner, who closes it."""
         self._thread.start()
 
     @property
@@ -43,8 +48,7 @@ class Reporter:
         """Make what calls are left, and end; from the thread itself, end once that call has returned."""
         self._calls.append(None)
         self._wake.put(None)
-        if self._thread is not threading.current_thread():
-            self._thread.join()
+        join(self._thread)
 
     def _run(self) -> None:
         calls, sleep = self._calls, self._wake.get

@@ -15,6 +15,7 @@ from awscrt import mqtt5
 from juham_awscrt.messages import QOS
 from juham_awscrt.reporter import Collected
 from juham_core.errors import JuhamError, NotConnectedError, PublishError, QueueFullError
+from juham_core.locks import Condition
 from juham_core.message import MqttMsg
 from juham_core.wire.packets import Subscription
 
@@ -44,7 +45,7 @@ class Sending:
         self._pubacks: Collected[int] = Collected(self._reporter, self._reports.acknowledged)
         self._unanswered: set[int] = set()  # keys of publishes of QoS 1 and of requests
         self._unsent = 0  # at QoS 0
-        self._sent = threading.Condition()
+        self._sent = Condition()
 
     def flush(self, timeout: float) -> None:
         """Wait until QoS 0 is on the wire, for as many seconds and the connection lasts."""

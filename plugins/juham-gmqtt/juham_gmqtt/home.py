@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from juham_core.errors import ConnectError, NotConnectedError
+from juham_core.locks import join
 
 Main = Callable[[], Coroutine[Any, Any, None]]
 
@@ -40,8 +41,9 @@ class OwnThread:
         self._loop = asyncio.SelectorEventLoop()
         try:
             self._thread.start()
-        except BaseException:
-            self._loop.close()
+        except BaseException:  # a signal's, perhaps: then the thread may have begun, and closes it
+            if not self._thread.is_alive():
+                self._loop.close()
             raise
 
     def call(self, function: Callable[[], None]) -> None:
@@ -53,8 +55,7 @@ class OwnThread:
 
     def join(self, _timeout: float) -> None:
         """Block until the thread has ended, unless called in it. The coroutine has its own bounds."""
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join()
+        join(self._thread)
 
     def _run(self) -> None:
         try:

@@ -8,13 +8,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
 from typing import Any, Final
 
 from juham_core.dial import Attempt, dial
 from juham_core.errors import ConnectTimeoutError, MalformedPacketError, NotConnectedError
+from juham_core.locks import Event
 from juham_core.message import MqttMsg
 from juham_core.options import Options
 from juham_core.wire import Decoder, Packet
@@ -72,7 +71,8 @@ class Link:
         self._connect_arguments = library.connect_arguments(options)
         self._decoder = Decoder(options.protocol, max_packet_size=options.largest_packet)
         self._home = home
-        self._opened: Future[None] = Future()
+        self._opened = Event()  # with what went wrong, if anything did:
+        self._failure: BaseException | None = None
         self._connection: Any = None
         self._transport: Any = None
         self._stopping = asyncio.Event()
@@ -104,14 +104,16 @@ class Link:
             self._dialled.close()
             raise
         self._begun = True
-        try:
-            # The handshake has the deadline; a caller's loop may be too busy to notice.
-            self._opened.result(max(0.0, deadline - time.monotonic()) + _FAREWELL)
-            self._attempt.check()
-        except FutureTimeoutError as exc:
-            if self._opened.done():
-                raise
-            raise ConnectTimeoutError(f"the event loop did not connect to {options.describe()}") from exc
+        # The handshake has the deadline; a caller's loop may be too busy to notice.
+        if not self._opened.wait(max(0.0, deadline - time.monotonic()) + _FAREWELL):
+            raise ConnectTimeoutError(f"the event loop did not connect to {options.describe()}")
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # else it holds this frame, which holds it
+        self._attempt.check()
 
     def close(self, deliberate: bool) -> None:
         """End the coroutine and all that belongs to it. ``deliberate``: send what waits, then DISCONNECT."""
@@ -297,9 +299,10 @@ class Link:
             await self._connect()
         except BaseException as exc:  # noqa: BLE001 - raised again by open()
             self._closing = True
-            self._opened.set_exception(exc)
+            self._failure = exc
+            self._opened.set()
         else:
-            self._opened.set_result(None)
+            self._opened.set()
             await self._stopping.wait()
             if self._deliberate and not self._ended:
                 await self._say_goodbye()

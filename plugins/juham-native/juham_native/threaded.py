@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Final
 
+from juham_core.locks import join
 from juham_native.link import FAREWELL, READ, Link
 
 _BURST: Final = 30e-6
@@ -41,7 +42,9 @@ class ThreadedLink(Link):
         )
         try:
             self._thread.start()
-        except BaseException:
+        except BaseException:  # a signal's, perhaps: then the thread may have begun
+            self._stopping = True
+            join(self._thread)
             self._waker.close()
             self._alarm.close()
             raise
@@ -55,8 +58,7 @@ class ThreadedLink(Link):
         self._leave_by = time.monotonic() + (self.options.close_timeout if deliberate else 0.0)
         self._stopping = True
         self._wake()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
+        join(self._thread)
 
     def _is_closing(self) -> bool:
         return self._stopping

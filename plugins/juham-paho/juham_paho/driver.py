@@ -15,6 +15,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 
 from juham_core.errors import ConnectError, NotConnectedError
+from juham_core.locks import join
 from juham_core.message import MqttMsg
 from juham_core.options import Options
 from juham_core.subscribing import properties_of
@@ -61,7 +62,8 @@ class Driver(Network):
     def close(self, deliberate: bool) -> None:
         """See :meth:`juham_core.primitives.Backend._close`."""
         self._closing = True
-        thread, resident = self._thread, self._resident
+        # The second, where a signal has struck between its start and the note of it.
+        thread, resident = self._thread or self._client._thread, self._resident
         own = thread is threading.current_thread()
         if resident is not None:
             self._lingers = deliberate
@@ -76,11 +78,12 @@ class Driver(Network):
             if deliberate:
                 self._lingers = True
                 self._paho.disconnect()
-                thread.join(self._options.close_timeout)
+                if thread.is_alive():
+                    thread.join(self._options.close_timeout)
             sock = self._socket
             if thread.is_alive() and sock is not None:
                 sockets.cut(sock)
-            thread.join()
+            join(thread)
         # paho's own thread may hold a lock of paho's that whoever hands something over waits for.
         with self._messages.handing_over():
             self._client._reset_sockets()

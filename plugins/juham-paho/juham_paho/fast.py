@@ -23,6 +23,7 @@ from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from juham_core.errors import MalformedPacketError
+from juham_core.locks import TryLock
 from juham_core.wire.reasons import PACKET_TOO_LARGE
 
 CHUNK: Final = 65_536
@@ -56,7 +57,7 @@ class FastClient(Client):
         self._unfinished = False
         self._reader = 0  # the thread inside loop_read
         self._woken: Any = None  # the pair of sockets through which the loop has been woken
-        self._writing = threading.Lock()
+        self._writing = TryLock()
         self._sent: deque[Any] = deque()
         self._resident: Any = None  # in the place of a thread, where the client lives in an event loop
         self._held = False  # nothing is read, or handled that has been, until the handlers have caught up
@@ -248,8 +249,7 @@ class FastClient(Client):
             with contextlib.suppress(BlockingIOError):
                 wake.send(b"0")
         if self._thread is None and self._on_socket_register_write is None:
-            if self._in_callback_mutex.acquire(blocking=False):
-                self._in_callback_mutex.release()
+            if not self._in_callback_mutex.locked():
                 return self.loop_write()
         elif self._on_socket_register_write is not None:
             self._call_socket_register_write()
@@ -270,7 +270,7 @@ class FastClient(Client):
         until = time.monotonic() + PAUSE if bounded else float("inf")
         rc = SUCCESS
         while self._out_packet and self._sock is not None and rc == SUCCESS:
-            if not self._writing.acquire(blocking=False):
+            if not self._writing.taken:
                 return SUCCESS
             try:
                 self._woken = None

@@ -15,7 +15,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 
 CORE = """
 asking awaiting capabilities configuration connection copies credentials defaults delivery dial discovery
-dispatch errors events factory filtertree guards handlers hooks jmqtt jsonfiles ledger logged message
+dispatch errors events factory filtertree guards handlers hooks jmqtt jsonfiles ledger locks logged message
 object option_checks options outgoing pace primitives process records router servers statistics subscribing
 topics transitions turn unanswered verdicts vocabulary watchdog wire wire.aliases wire.fields
 wire.properties wire.property_codec wire.reasons wire.terms

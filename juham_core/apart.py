@@ -21,8 +21,8 @@ _BEGIN: Final = 1.0
 """Seconds in which a thread that was started has begun."""
 
 
-def apart(work: Callable[[], T], leave: Callable[[], object]) -> T:
-    """Return what ``work`` returns, or raise what it raises, having called it on a thread of its own.
+def apart(work: Callable[[], T], leave: Callable[[], object], name: str = "juham-apart") -> T:
+    """Return what ``work`` returns, or raise what it raises, having called it on a thread of that name.
 
     What a signal's handler raises meanwhile is raised once the work has ended, which ``leave`` is to bring
     about; raised once more, it is not waited for any longer.
@@ -44,9 +44,12 @@ def apart(work: Callable[[], T], leave: Callable[[], object]) -> T:
 
         ended.put(give)
 
-    thread = threading.Thread(target=run, name="juham-apart", daemon=True)
+    thread = threading.Thread(target=run, name=name, daemon=True)
     try:
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # there are no more to be had, at the end of the interpreter for one
+            run()
         give = None
         while give is None:
             with suppress(Empty):
