@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import sqlite3
 import threading
 from collections import deque
@@ -21,13 +20,12 @@ from juham_core.options import OutboxBounds
 from juham_core.outbox.entries import Entry, Removal, Row, message_of
 from juham_core.outbox.file import check_whose, open_file
 from juham_core.outbox.lock import FileLock
+from juham_core.outbox.room import Room
 
 log = logging.getLogger("juham.outbox")
 
 T = TypeVar("T")
 
-_KEPT_BACK: Final = 64 * 1024
-"""Bytes of the disk that are left free, beside what the journal takes."""
 _A_FEW: Final = 8
 """Messages that can be struck out within these."""
 
@@ -54,8 +52,6 @@ class Store:
     def __init__(self, bounds: OutboxBounds, stored: Callable[[list[Entry]], None]) -> None:
         self.bounds = bounds
         self.path = os.path.abspath(os.path.expanduser(bounds.path))  # noqa: PTH100, PTH111 - SQLite and messages want a str, and symbolic links kept
-        self._folder = os.path.dirname(self.path)  # noqa: PTH120 - as above
-        self._journal = f"{self.path}-wal"
         self.lock = threading.RLock()
         """Held while the file is used."""
         self.broken: OutboxError | None = None
@@ -88,6 +84,7 @@ class Store:
         self.sent: int = self.inherited if sent is None else min(sent, self.inherited)
         """The last that an earlier client may have sent: as it said when it was closed, else any."""
         self._sent_known = sent is not None
+        self._room = Room(self.path, self._connection)
         self.last = self.inherited
         """And of the last that is here now."""
         self._open = True
@@ -240,7 +237,7 @@ class Store:
                 rows.append(entry.row())
         try:
             if rows:
-                self._keep_room(sum(entry.size for entry in accepted))
+                self._room.keep(sum(entry.size for entry in accepted))
             self._transact(removals, rows, releases or ())
         except sqlite3.Error as exc:
             self._failed(exc, removals, accepted, releases or ())
@@ -251,41 +248,6 @@ class Store:
                 self._stored(accepted)
         for entry in pending:
             entry.settled = True
-
-    def _keep_room(self, size: int) -> None:
-        """Raise unless enough of the disk is left to strike out, later, what is being stored now.
-
-        SQLite writes for that, too: to its journal, and all of that once more to the file itself.
-        """
-        for attempt in range(3):
-            free = shutil.disk_usage(self._folder).free
-            kept = 2 * size + _KEPT_BACK + self._journal_size()
-            if free >= kept:
-                return
-            self._checkpoint()
-            if attempt:
-                self._give_back()
-        raise sqlite3.OperationalError(
-            f"the disk is full: {free:,} bytes are free, of which the outbox keeps {kept:,} back for itself"
-        )
-
-    def _journal_size(self) -> int:
-        try:
-            return os.stat(self._journal).st_size  # noqa: PTH116 - at every commit, so without a Path
-        except FileNotFoundError:
-            return 0
-
-    def _checkpoint(self) -> None:
-        """Have the journal written to the file, and made empty; what then fails says so itself."""
-        with contextlib.suppress(sqlite3.Error):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-    def _give_back(self) -> None:
-        """Give what messages have left free in the file back to the disk."""
-        with contextlib.suppress(sqlite3.Error):
-            while self._connection.execute("PRAGMA freelist_count").fetchone()[0]:
-                self._connection.execute("PRAGMA incremental_vacuum(64)").fetchall()
-                self._checkpoint()
 
     def _transact(
         self, removals: list[Removal], rows: list[tuple[Any, ...]], releases: Sequence[int] = ()
@@ -333,7 +295,7 @@ class Store:
         try:
             while left:
                 # By themselves they may well go: a few at a time, with what the journal had taken free again.
-                self._checkpoint()
+                self._room.checkpoint()
                 self._transact(left[:_A_FEW], [])
                 self.count -= len(left[:_A_FEW])
                 self.size -= sum(size for _, size, _ in left[:_A_FEW])
@@ -407,7 +369,7 @@ class Store:
                 self._open = False
                 try:
                     if not self.count:
-                        self._give_back()
+                        self._room.give_back()
                     self._connection.close()
                 finally:
                     self._file_lock.release()
