@@ -78,11 +78,11 @@ class Keeper:
         if self.closed or self.store is not None:
             return
         store = self._make()
-        self._begin()
-        self._stopping = False
-        self._wake.set()  # what was left behind by an earlier process is to be read
         worker = threading.Thread(target=self._work, args=(store,), name="juham-outbox", daemon=True)
         try:
+            self._begin()
+            self._stopping = False
+            self._wake.set()  # what was left behind by an earlier process is to be read
             worker.start()
         except BaseException:  # a signal's: the thread may run, and must not keep the file
             self._stopping = True

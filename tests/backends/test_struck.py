@@ -13,8 +13,10 @@ from waiting import PATIENCE, eventually
 
 from juham_core import factory
 
-STRIKES = 50
+STRIKES = 24
 """So many steps of some thousands are struck, evenly."""
+FEWER = 10
+"""And of the programs with an outbox, which take longer."""
 
 
 class Program:
@@ -82,6 +84,61 @@ def test_wherever_it_is_struck_it_can_be_closed(backend, broker, topic, steps):
             gc.collect()
         Program(backend, broker, topic).run()
         assert eventually(lambda: threads() <= before), (place, threads() - before)
+
+
+class Sender:
+    """A program that publishes through an outbox, once."""
+
+    def __init__(self, backend, broker, topic, outbox):
+        self.accepted = []
+        self._topic = topic
+        self._options = {**broker.options, "client_id": topic.replace("/", "-"), "clean_start": False}
+        self._options.update(outbox=str(outbox), close_timeout=2.0)
+        self._backend = backend
+        self.client = self.again()
+
+    def again(self):
+        """A client as that of the next process."""
+        return factory.create(self._backend, **self._options)
+
+    def run(self):
+        self.client.connect_to_server()
+        self.client.wait_until_connected(PATIENCE)
+        for number in range(4):
+            payload = f"{id(self)}-{number}"
+            receipt = self.client.publish(self._topic, payload, qos=1)
+            self.accepted.append(payload)
+        receipt.wait(PATIENCE)
+        self.client.disconnect_from_server()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.needs("tcp")
+def test_wherever_it_is_struck_nothing_accepted_is_lost(backend, broker, topic, observer, tmp_path):
+    if broker.kind == "mosquitto":
+        pytest.skip("as above")
+    observer.subscribe(topic)
+    arrived = set()
+    outbox = tmp_path / "outbox"
+    Sender(backend, broker, topic, outbox).run()
+    with Striker() as striker:
+        Sender(backend, broker, topic, outbox).run()
+    steps = striker.steps
+    for number in range(steps // FEWER // 2, steps, steps // FEWER):
+        with kept():
+            sender, striker = Sender(backend, broker, topic, outbox), Striker(number)
+            try:
+                with striker:
+                    sender.run()
+            except Struck:
+                pass
+            sender.client.disconnect_from_server()
+            gc.collect()
+        with sender.again() as client:
+            client.connect_to_server()
+            assert eventually(lambda c=client: c.statistics.outbox_messages == 0), striker.place
+        while not arrived.issuperset(sender.accepted):
+            arrived.add(observer.next().payload.decode())
 
 
 @pytest.fixture
