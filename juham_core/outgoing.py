@@ -78,6 +78,7 @@ class Outgoing:
         self._queue: deque[PublishReceipt] = deque()
         self._in_flight: Awaiting[PublishReceipt] = Awaiting()
         self._up = False
+        self._struck = False
         self._handing_over = TryLock()
         self._changed = Condition()
         self._watchers = 0
@@ -230,6 +231,9 @@ class Outgoing:
                 return  # whoever holds it looks again after letting go
             try:
                 self._hand_over_now()
+            except BaseException:  # a signal's: what it was about is neither in the queue nor in flight
+                self._struck = True
+                raise
             finally:
                 self._handing_over.release()
 

@@ -5,6 +5,7 @@ import threading
 from contextlib import closing
 
 import pytest
+from striking import Striker, Struck
 from test_outbox import connect, make, path, texts  # noqa: F401  # fixtures
 from waiting import PATIENCE, eventually
 
@@ -122,3 +123,32 @@ def test_what_was_being_sent_stays_in_the_outbox(make, topic):  # noqa: F811
     got = texts(observer, topic)
     connect(make())
     assert eventually(lambda: got == ["interrupted"])
+
+
+def test_whatever_step_of_a_write_is_struck_what_others_wait_for_is_written(tmp_path):
+    for number in range(1, 1000):
+        name, taken = str(tmp_path / f"outbox{number}"), []  # another for each
+        of_another_thread, own = entry("of another thread"), entry("b")
+        striker = Striker(number)
+        with closing(Store(OutboxBounds(name, 100, 1 << 20, "off"), taken.extend)) as store:
+            store.put(entry("a"))
+            store.remove_later(1, entry("a").size)
+            store.put_later(of_another_thread)
+            try:
+                with striker:
+                    store.put(own)
+            except Struck:
+                store.write()
+            store.put(entry("c"))
+            assert of_another_thread.settled, striker.place
+            assert of_another_thread.error is None, striker.place
+            assert len(taken) == len({each.number for each in taken}), striker.place
+            counted = store.count, store.size
+        left = stored_in(name)
+        # What was struck is kept, or its publisher knows that it is not.
+        assert [text for text in left if text != "b"] == ["of another thread", "c"], striker.place
+        assert left.count("b") <= 1, striker.place
+        assert counted == (len(left), sum(entry(text).size for text in left)), striker.place
+        if not striker.place:
+            assert number > 50
+            return

@@ -32,6 +32,7 @@ _A_FEW: Final = 8
 _INSERT: Final = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SET_ASIDE: Final = "INSERT INTO damaged SELECT * FROM messages WHERE id = ?"
 _DELETE: Final = "DELETE FROM messages WHERE id = ?"
+_IS_THERE: Final = "SELECT 1 FROM messages WHERE id = ?"
 _RELEASE: Final = "INSERT OR IGNORE INTO released VALUES (?)"
 _END_RELEASE: Final = "DELETE FROM released WHERE id = ?"
 _SENT: Final = "INSERT INTO sent VALUES (?)"
@@ -175,7 +176,9 @@ class Store:
     def write(self) -> list[Entry]:
         """Write all that waits; return what was to be stored, each entry with its error or without."""
         with self.lock:
-            endings, releases = _drained(self._endings), _drained(self._releases)
+            endings, releases = list[Removal](), list[tuple[int, Callable[[], object]]]()
+            _drain(self._endings, endings)
+            _drain(self._releases, releases)
             over = {number for number, _, _ in endings}
             noted = [number for number, _ in releases if number not in over]
             entries = self._write(endings, noted)
@@ -188,9 +191,10 @@ class Store:
 
     def _write(self, endings: list[Removal], releases: list[int] | None = None) -> list[Entry]:
         first = self.last
-        removals = _drained(self._removals) + endings
-        pending = _drained(self._pending)
+        removals, pending = endings, list[Entry]()
         try:
+            _drain(self._removals, removals)
+            _drain(self._pending, pending)
             self._write_now(pending, removals, releases)
         except BaseException:  # from the handler of a signal
             unsettled = [entry for entry in pending if not entry.settled]
@@ -210,12 +214,14 @@ class Store:
         self.count, size, last = execute("SELECT count(*), total(size), max(id) FROM messages").fetchone()
         self.size = int(size)
         for removal in removals:
-            if execute("SELECT 1 FROM messages WHERE id = ?", removal[:1]).fetchone():
-                (self._removals if removal[2] is None else self._endings).append(removal)
+            waiting = self._removals if removal[2] is None else self._endings
+            if removal not in waiting and execute(_IS_THERE, removal[:1]).fetchone():
+                waiting.append(removal)
         written = [entry for entry in pending if first < entry.number <= (last or 0)]
         for entry in pending:
             entry.error, entry.settled = None, entry in written
-        self._pending.extendleft(reversed([entry for entry in pending if not entry.settled]))
+        unwritten = [entry for entry in pending if not entry.settled and entry not in self._pending]
+        self._pending.extendleft(reversed(unwritten))
         if written and self.last == first:
             self.last += len(written)
             self._stored(written)
@@ -375,6 +381,8 @@ class Store:
                     self._file_lock.release()
 
 
-def _drained(queue: deque[T]) -> list[T]:
-    """What is in a queue now; others may add to it meanwhile."""
-    return [queue.popleft() for _ in range(len(queue))]
+def _drain(queue: deque[T], taken: list[T]) -> None:
+    """Take what is in a queue now; others may add to it meanwhile. Struck by a signal, it may be in both."""
+    for _ in range(len(queue)):
+        taken.append(queue[0])
+        queue.popleft()
