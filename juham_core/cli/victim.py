@@ -77,7 +77,12 @@ class LocalVictim:
 
 
 def _settle(home: Home) -> JMqtt:
-    return home.enter(home.client(NAME, reconnect=False))
+    client = home.client(NAME, reconnect=False)
+    try:
+        return home.enter(client)
+    except BaseException:  # the house is being left, perhaps
+        client.disconnect_from_server()
+        raise
 
 
 def _main() -> None:

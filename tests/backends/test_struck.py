@@ -19,6 +19,9 @@ FEWER = 10
 """And of the programs with an outbox, which take longer."""
 
 
+PROCESS_WIDE = "a strike in what awscrt's clients share in a process, a hook and a loop, meets other tests"
+
+
 class Program:
     """What a program does with a client, once."""
 
@@ -77,6 +80,8 @@ def threads():
 def test_wherever_it_is_struck_it_can_be_closed(backend, broker, topic, steps):
     if broker.kind == "mosquitto":
         pytest.skip("which broker it is makes no difference")
+    if backend == "awscrt":
+        pytest.skip(PROCESS_WIDE)
     before = threads()
     for number in range(steps // STRIKES // 2, steps, steps // STRIKES):
         with kept():
@@ -117,6 +122,8 @@ class Sender:
 def test_wherever_it_is_struck_nothing_accepted_is_lost(backend, broker, topic, observer, tmp_path):
     if broker.kind == "mosquitto":
         pytest.skip("as above")
+    if backend == "awscrt":
+        pytest.skip(PROCESS_WIDE)
     observer.subscribe(topic)
     arrived = set()
     outbox = tmp_path / "outbox"
